@@ -1,0 +1,105 @@
+//! What the outside must supply. `gpu` and `shell` implement these traits; the engine never sees more of them.
+
+use std::future::Future;
+use std::ops::Range;
+use std::pin::Pin;
+
+use thiserror::Error;
+
+use crate::plan::{StepLimits, StepOutput, StepPlan};
+
+/// A future on the one thread that everything here runs on.
+pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
+
+/// Runs steps. Steps run in the order of submission; a second step may be submitted while one is in flight.
+pub trait Executor {
+    /// What this executor was built for.
+    fn limits(&self) -> StepLimits;
+
+    /// Starts a step and returns at once. The future resolves when the step's tokens have come back; it does not
+    /// borrow the executor.
+    ///
+    /// # Errors
+    /// [`ExecutorError::PlanTooLarge`] when the plan exceeds [`Executor::limits`]; nothing has run then.
+    fn submit(&mut self, plan: &StepPlan) -> Result<LocalFuture<Result<StepOutput, ExecutorError>>, ExecutorError>;
+}
+
+/// Why a step did not run or did not come back.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ExecutorError {
+    /// The plan is larger than the executor was built for: a broken invariant of the scheduler.
+    #[error("step plan has {got} {what}, the executor was built for {limit}")]
+    PlanTooLarge {
+        /// What there is too much of.
+        what: &'static str,
+        /// How many the plan has.
+        got: u32,
+        /// How many fit.
+        limit: u32,
+    },
+    /// The GPU device is gone: all its buffers with it.
+    #[error("the GPU device was lost: {reason}")]
+    DeviceLost {
+        /// The browser's or driver's words.
+        reason: String,
+    },
+    /// The device refused work.
+    #[error("the GPU failed: {reason}")]
+    Device {
+        /// The browser's or driver's words.
+        reason: String,
+    },
+}
+
+/// A model file that is read by ranges, never as a whole.
+pub trait ByteSource {
+    /// Length of the file in bytes.
+    fn len_bytes(&self) -> u64;
+
+    /// Reads exactly `range`. Reads go forward through the file as far as possible, so a source may keep its last piece.
+    fn read(&self, range: Range<u64>) -> LocalFuture<Result<Vec<u8>, SourceError>>;
+}
+
+/// Why bytes could not be had.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// The range reaches past the end: the file is shorter than its own header says.
+    #[error("the model file ends at byte {len_bytes}, but bytes {start}..{end} are needed: it is truncated; download it again")]
+    OutOfRange {
+        /// First byte asked for.
+        start: u64,
+        /// One past the last byte asked for.
+        end: u64,
+        /// Length of the file.
+        len_bytes: u64,
+    },
+    /// The server answered with an error status.
+    #[error("{url} answered {status}: check the model's URL")]
+    Status {
+        /// The URL asked.
+        url: String,
+        /// HTTP status.
+        status: u16,
+    },
+    /// The connection failed or stopped in mid-file after all retries.
+    #[error("download of {url} stopped after {received_bytes} bytes: {reason}; try again, what has arrived is kept")]
+    Network {
+        /// The URL asked.
+        url: String,
+        /// Bytes that had arrived and are kept.
+        received_bytes: u64,
+        /// The browser's words.
+        reason: String,
+    },
+    /// The local store or file failed.
+    #[error("reading the stored model failed: {reason}")]
+    Storage {
+        /// The store's words.
+        reason: String,
+    },
+    /// The load was cancelled.
+    #[error("the load was cancelled")]
+    Cancelled,
+}
