@@ -21,7 +21,10 @@ pub trait Executor {
     ///
     /// # Errors
     /// [`ExecutorError::PlanTooLarge`] when the plan exceeds [`Executor::limits`]; nothing has run then.
-    fn submit(&mut self, plan: &StepPlan) -> Result<LocalFuture<Result<StepOutput, ExecutorError>>, ExecutorError>;
+    fn submit(
+        &mut self,
+        plan: &StepPlan,
+    ) -> Result<LocalFuture<Result<StepOutput, ExecutorError>>, ExecutorError>;
 }
 
 /// Why a step did not run or did not come back.
@@ -52,6 +55,12 @@ pub enum ExecutorError {
     },
 }
 
+/// Time for statistics and for the size of steps; it never decides what is generated.
+pub trait Clock {
+    /// Milliseconds since some fixed moment; never goes back.
+    fn now_ms(&self) -> f64;
+}
+
 /// A model file that is read by ranges, never as a whole.
 pub trait ByteSource {
     /// Length of the file in bytes.
@@ -66,7 +75,9 @@ pub trait ByteSource {
 #[non_exhaustive]
 pub enum SourceError {
     /// The range reaches past the end: the file is shorter than its own header says.
-    #[error("the model file ends at byte {len_bytes}, but bytes {start}..{end} are needed: it is truncated; download it again")]
+    #[error(
+        "the model file ends at byte {len_bytes}, but bytes {start}..{end} are needed: it is truncated; download it again"
+    )]
     OutOfRange {
         /// First byte asked for.
         start: u64,
@@ -84,7 +95,9 @@ pub enum SourceError {
         status: u16,
     },
     /// The connection failed or stopped in mid-file after all retries.
-    #[error("download of {url} stopped after {received_bytes} bytes: {reason}; try again, what has arrived is kept")]
+    #[error(
+        "download of {url} stopped after {received_bytes} bytes: {reason}; try again, what has arrived is kept"
+    )]
     Network {
         /// The URL asked.
         url: String,
@@ -92,6 +105,12 @@ pub enum SourceError {
         received_bytes: u64,
         /// The browser's words.
         reason: String,
+    },
+    /// The server's file is no longer the one that the load began with.
+    #[error("{url} changed on the server while it was being downloaded; load the model again")]
+    Changed {
+        /// The URL asked.
+        url: String,
     },
     /// The local store or file failed.
     #[error("reading the stored model failed: {reason}")]

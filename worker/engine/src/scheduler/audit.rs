@@ -1,0 +1,62 @@
+//! Counts everything again and compares with the books, for tests after every step.
+
+use std::collections::{HashMap, HashSet};
+
+use super::Scheduler;
+use crate::ids::BlockId;
+
+impl Scheduler {
+    /// Every broken invariant, in words; empty when all is well.
+    pub(crate) fn audit(&self) -> Vec<String> {
+        let mut broken = Vec::new();
+        let mut expect = |holds: bool, what: &str| {
+            if !holds {
+                broken.push(what.to_owned());
+            }
+        };
+        let mut holders: HashMap<BlockId, u32> = HashMap::new();
+        for sequence in self.sequences.values() {
+            for block in sequence.table.blocks() {
+                *holders.entry(*block).or_insert(0) += 1;
+            }
+        }
+        let counts = self.kv.counts();
+        expect(counts.free + counts.cached + counts.held == counts.total, "free + cached + held = total");
+        expect(counts.held as usize == holders.len(), "held pages are those in tables");
+        expect(counts.cached == self.kv.count_cached(), "cached pages are registered and in no table");
+        for block in (0..counts.total).map(BlockId) {
+            let num_tables = holders.get(&block).copied().unwrap_or(0);
+            expect(
+                self.kv.ref_count(block) == num_tables,
+                "a page's reference count is its number of tables",
+            );
+        }
+        let mut slots: HashSet<_> = self.free_slots.iter().copied().collect();
+        expect(slots.len() == self.free_slots.len(), "a slot is free once");
+        for sequence in self.sequences.values() {
+            let is_running = self.running.contains(&sequence.id);
+            let is_waiting =
+                self.owners.get(sequence.owner).is_some_and(|owner| owner.waiting.contains(&sequence.id));
+            expect(is_running != is_waiting, "a sequence is either running or waiting");
+            expect(is_running == sequence.slot.is_some(), "running sequences are those with a slot");
+            if let Some(slot) = sequence.slot {
+                expect(slots.insert(slot), "a slot belongs to one sequence");
+            } else {
+                expect(sequence.table.blocks().is_empty(), "a waiting sequence has no pages");
+                expect(sequence.num_scheduled == 0, "a waiting sequence has nothing scheduled");
+            }
+            expect(sequence.num_scheduled <= sequence.len_tokens(), "rows are of tokens that exist");
+            let private = &sequence.table.blocks()[sequence.table.num_registered()..];
+            let exclusive = private.iter().all(|block| self.kv.ref_count(*block) == 1);
+            expect(exclusive, "a page that may be written has one owner");
+            let num_shared_tokens = sequence.table.num_registered() as u32 * self.limits.block_size_tokens;
+            expect(num_shared_tokens <= sequence.num_scheduled, "no row is written to a shared page");
+        }
+        expect(slots.len() == self.limits.num_sampler_slots as usize, "every slot is free or in use");
+        let num_running: u32 = self.owners.iter().map(|(_, owner)| owner.num_running).sum();
+        expect(num_running as usize == self.running.len(), "owners' running sequences add up");
+        let num_waiting: usize = self.owners.iter().map(|(_, owner)| owner.waiting.len()).sum();
+        expect(num_running as usize + num_waiting == self.sequences.len(), "owners know every sequence");
+        broken
+    }
+}

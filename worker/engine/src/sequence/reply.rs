@@ -1,0 +1,92 @@
+//! The text of one reply while it is being generated: bytes to characters, stops, and what may be shown already.
+
+use crate::ids::TokenId;
+use crate::sampling::stop::StopStrings;
+use crate::tokenizer::detokenize::Detokenizer;
+
+/// Turns the tokens of one sequence into text that may be streamed.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    stop_tokens: Vec<TokenId>,
+    stop_strings: StopStrings,
+    detokenizer: Detokenizer,
+    /// Complete characters on their way from the detokenizer to the stop strings; kept for its allocation.
+    characters: String,
+    /// A stop string is complete: whatever else is pending comes after it.
+    cut: bool,
+    /// Tokens since the last text was let out.
+    num_unreported_tokens: u32,
+}
+
+impl Reply {
+    pub(crate) fn new(stop_tokens: Vec<TokenId>, stop_strings: Vec<String>, ignore_eos: bool) -> Self {
+        let (stop_tokens, stop_strings) =
+            if ignore_eos { (Vec::new(), Vec::new()) } else { (stop_tokens, stop_strings) };
+        Self {
+            stop_tokens,
+            stop_strings: StopStrings::new(stop_strings),
+            detokenizer: Detokenizer::new(),
+            characters: String::new(),
+            cut: false,
+            num_unreported_tokens: 0,
+        }
+    }
+
+    /// Takes a token and appends the text that it lets out. True when the token ends the reply.
+    pub(crate) fn push(&mut self, token: TokenId, bytes: &[u8], out: &mut String) -> bool {
+        self.num_unreported_tokens += 1;
+        if self.stop_tokens.contains(&token) {
+            return true;
+        }
+        self.characters.clear();
+        self.detokenizer.push(bytes, &mut self.characters);
+        self.cut = self.stop_strings.push(&self.characters, out);
+        self.cut
+    }
+
+    /// Tokens that `text`, about to be let out, stands for; with nothing to let out they go on being counted.
+    pub(crate) fn take_unreported(&mut self, text: &str) -> u32 {
+        if text.is_empty() { 0 } else { std::mem::take(&mut self.num_unreported_tokens) }
+    }
+
+    /// Ends the reply and appends what was held back, unless a stop string cut it off.
+    pub(crate) fn finish(&mut self, out: &mut String) {
+        if self.cut {
+            return;
+        }
+        self.characters.clear();
+        self.detokenizer.finish(&mut self.characters);
+        self.cut = self.stop_strings.push(&self.characters, out);
+        self.stop_strings.finish(out);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(reply: &mut Reply, tokens: &[(u32, &[u8])]) -> (String, bool) {
+        let mut out = String::new();
+        let stopped = tokens.iter().any(|(token, bytes)| reply.push(TokenId(*token), bytes, &mut out));
+        reply.finish(&mut out);
+        (out, stopped)
+    }
+
+    #[test]
+    fn a_stop_token_ends_the_reply_without_its_text_and_frees_what_was_held() {
+        let mut reply = Reply::new(vec![TokenId(9)], vec!["abc".into()], false);
+        assert_eq!(text(&mut reply, &[(1, b"xab"), (9, b"</s>"), (1, b"no")]), ("xab".into(), true));
+    }
+
+    #[test]
+    fn bytes_pending_after_a_stop_string_are_dropped_with_it() {
+        let mut reply = Reply::new(vec![], vec!["stop".into()], false);
+        assert_eq!(text(&mut reply, &[(1, b"go st"), (2, b"op\xE2\x82")]), ("go ".into(), true));
+    }
+
+    #[test]
+    fn ignore_eos_drops_both_kinds_of_stop() {
+        let mut reply = Reply::new(vec![TokenId(9)], vec!["b".into()], true);
+        assert_eq!(text(&mut reply, &[(1, b"ab"), (9, b"!"), (1, b"c\xE2")]), ("ab!c\u{FFFD}".into(), false));
+    }
+}

@@ -1,0 +1,212 @@
+//! Many against one: an owner's hundred requests, long prompts and long replies do not keep others from theirs.
+
+mod common;
+
+use common::{Harness, request, roomy_limits};
+use hearth_engine::ids::{OwnerId, SequenceId};
+use hearth_engine::plan::StepLimits;
+
+const WINDOW: u32 = 400;
+
+/// Turns of the loop until a sequence has text.
+fn turns_until_text(harness: &mut Harness, id: SequenceId) -> u32 {
+    for turn in 0..10_000 {
+        if !harness.outcome(id).text.is_empty() {
+            return turn;
+        }
+        assert!(harness.turn(), "the engine came to rest without text for {id:?}");
+        assert_eq!(harness.engine.audit(), Vec::<String>::new());
+    }
+    panic!("{id:?} starves");
+}
+
+fn text_len(harness: &Harness, id: SequenceId) -> usize {
+    harness.outcome(id).text.chars().count()
+}
+
+#[test]
+fn one_request_among_a_hundred_of_another_owner_is_served_at_once() {
+    let mut harness = Harness::new(StepLimits { num_sampler_slots: 4, ..roomy_limits() }, WINDOW);
+    let many: Vec<_> =
+        (0..100).map(|index| harness.add(request(1, (0..40).map(|t| (t + index) % 40), 100))).collect();
+    for _ in 0..30 {
+        harness.turn();
+    }
+    let one = harness.add(request(2, 0..20, 100));
+    assert!(turns_until_text(&mut harness, one) <= 10);
+    let before = many.iter().map(|id| text_len(&harness, *id)).sum::<usize>();
+    let start = text_len(&harness, one);
+    for _ in 0..50 {
+        harness.turn();
+    }
+    assert!(text_len(&harness, one) >= start + 48, "the one gets a token in every step");
+    assert!(
+        many.iter().map(|id| text_len(&harness, *id)).sum::<usize>() >= before + 100,
+        "the many go on too"
+    );
+    harness.run();
+    assert!(many.iter().all(|id| harness.outcome(*id).end.is_some()));
+}
+
+#[test]
+fn pages_that_an_owner_has_in_plenty_are_given_to_one_that_has_none() {
+    let limits = StepLimits { num_blocks: 40, num_sampler_slots: 8, ..roomy_limits() };
+    let mut harness = Harness::new(limits, 160);
+    for index in 0..20 {
+        harness.add(request(1, (0..36).map(|t| (t * 3 + index) % 40), 60));
+    }
+    for _ in 0..10 {
+        harness.turn();
+    }
+    let one = harness.add(request(2, (0..80).map(|t| t % 7), 10));
+    assert!(turns_until_text(&mut harness, one) <= 25);
+    harness.run();
+}
+
+#[test]
+fn more_owners_than_slots_take_turns() {
+    let mut harness = Harness::new(StepLimits { num_sampler_slots: 2, ..roomy_limits() }, WINDOW);
+    let ids: Vec<_> = (0..5).map(|owner| harness.add(request(owner, [owner as u32, 1, 2], 300))).collect();
+    let mut longest = 0;
+    for id in &ids {
+        longest = longest.max(turns_until_text(&mut harness, *id));
+    }
+    assert!(longest <= 250, "the last owner waited for {longest} turns");
+    harness.run();
+    assert!(ids.iter().all(|id| text_len(&harness, *id) == 300));
+}
+
+#[test]
+fn decode_turns_go_round_owners_and_their_sequences() {
+    let limits = StepLimits { max_samples: 1, max_sequences: 1, ..roomy_limits() };
+    let mut harness = Harness::new(limits, WINDOW);
+    let many: Vec<_> = (0..3).map(|index| harness.add(request(1, [index], 200))).collect();
+    let one = harness.add(request(2, [9], 200));
+    for _ in 0..120 {
+        harness.turn();
+    }
+    let lens: Vec<_> = many.iter().map(|id| text_len(&harness, *id)).collect();
+    assert!((55..=62).contains(&text_len(&harness, one)), "half of the turns: {}", text_len(&harness, one));
+    assert!(lens.iter().all(|len| (17..=22).contains(len)), "a third of the other half each: {lens:?}");
+}
+
+#[test]
+fn an_owner_with_twice_the_weight_gets_twice_the_turns() {
+    let limits = StepLimits { max_samples: 3, max_sequences: 3, ..roomy_limits() };
+    let mut harness = Harness::new(limits, WINDOW);
+    harness.engine.set_owner_weight(OwnerId(1), 2.0);
+    let mut len_of = |owner| {
+        (0..4).map(|index| harness.add(request(owner, [index, owner as u32], 200))).collect::<Vec<_>>()
+    };
+    let (heavy, light) = (len_of(1), len_of(2));
+    for _ in 0..100 {
+        harness.turn();
+    }
+    let sum = |ids: &[SequenceId]| ids.iter().map(|id| text_len(&harness, *id)).sum::<usize>();
+    let (heavy, light) = (sum(&heavy), sum(&light));
+    assert!(heavy * 10 > light * 17 && heavy * 10 < light * 23, "{heavy} to {light}");
+}
+
+#[test]
+fn a_long_prompt_does_not_hold_up_those_who_are_decoding_nor_a_short_prompt() {
+    let mut harness = Harness::new(StepLimits { max_rows: 16, ..roomy_limits() }, WINDOW);
+    let decoding = harness.add(request(1, [1], 300));
+    turns_until_text(&mut harness, decoding);
+    let long = harness.add(request(2, (0..380).map(|t| t % 39), 2));
+    for _ in 0..3 {
+        harness.turn();
+    }
+    let start = text_len(&harness, decoding);
+    let short = harness.add(request(3, (0..10).map(|t| 39 - t), 2));
+    assert!(turns_until_text(&mut harness, short) <= 6);
+    let turns = turns_until_text(&mut harness, long);
+    assert!(turns > 10, "the long prompt takes many steps");
+    assert!(
+        text_len(&harness, decoding) >= start + turns as usize,
+        "every step has a token for who is decoding"
+    );
+}
+
+#[test]
+fn prompts_advance_where_decoding_could_fill_every_step() {
+    for limits in [
+        StepLimits { max_rows: 1, ..roomy_limits() },
+        StepLimits { max_sequences: 2, max_samples: 2, ..roomy_limits() },
+        StepLimits { max_rows: 8, ..roomy_limits() },
+        StepLimits { max_table_entries: 30, ..roomy_limits() },
+    ] {
+        let mut harness = Harness::new(limits, 100);
+        let decoding: Vec<_> = (0..7).map(|index| harness.add(request(index, [index as u32], 60))).collect();
+        for id in decoding {
+            turns_until_text(&mut harness, id);
+        }
+        let late = harness.add(request(9, (0..30).map(|t| 39 - t), 60));
+        assert!(turns_until_text(&mut harness, late) <= 140, "{limits:?}");
+    }
+}
+
+#[test]
+fn a_sequence_whose_token_is_in_flight_is_not_resumed_before_it_has_come() {
+    let limits = StepLimits { num_blocks: 50, ..roomy_limits() };
+    let mut harness = Harness::new(limits, 180);
+    harness.engine.set_owner_weight(OwnerId(1), 2.0);
+    let prompt = |length: u32, salt: u32| (0..length).map(move |t| (t * 7 + salt) % 40);
+    for (owner, length) in [(1, 4), (2, 4), (2, 80)] {
+        harness.add(request(owner, prompt(length, owner as u32 + length), 60));
+    }
+    let small = harness.add(request(1, prompt(8, 3), 60));
+    turns_until_text(&mut harness, small);
+    // Room for this one takes the small sequence's pages and then the long one's, which leaves enough for the small one
+    // to come back in the same plan.
+    harness.add(request(3, prompt(100, 5), 2));
+    while harness.in_flight.len() < 2 {
+        assert!(harness.plan());
+        assert_eq!(harness.engine.audit(), Vec::<String>::new());
+    }
+    harness.run();
+    assert_eq!(harness.outcome(small).stats().preemptions, 1, "the case that this test is about");
+    assert_eq!(harness.executor.faults(), Vec::<String>::new());
+    assert_eq!(harness.outcome(small).text, Harness::alone(request(1, prompt(8, 3), 60), 180).text);
+}
+
+/// Turns the adapter's speed into the time that each step takes.
+fn run_on_adapter(harness: &mut Harness, step_ms: impl Fn(usize) -> f64) -> Vec<(usize, bool)> {
+    let mut steps = Vec::new();
+    let mut ends = std::collections::VecDeque::new();
+    loop {
+        while harness.in_flight.len() < 2 && harness.plan() {
+            let num_rows = harness.plan.rows.len();
+            let decodes = harness.plan.sequences.iter().any(|sequence| sequence.num_rows == 1);
+            steps.push((num_rows, decodes));
+            ends.push_back(step_ms(num_rows));
+        }
+        let Some(ms) = ends.pop_front() else { return steps };
+        harness.now_ms += ms - 10.0;
+        harness.commit();
+    }
+}
+
+#[test]
+fn steps_fit_a_slow_adapter_and_a_fast_one() {
+    let limits = StepLimits {
+        max_rows: 512,
+        num_blocks: 1024,
+        max_table_entries: 2048,
+        block_size_tokens: 16,
+        ..roomy_limits()
+    };
+    let mut slow = Harness::new(limits, 2000);
+    slow.add(request(1, [1], 40));
+    slow.add(request(2, (0..200).map(|t| t % 40), 3));
+    let steps = run_on_adapter(&mut slow, |rows| rows.div_ceil(8) as f64 * 8.0 / 15.0 * 1000.0);
+    assert!(steps.iter().all(|(rows, _)| *rows <= 8), "a granule at a time: {steps:?}");
+    assert!(steps.iter().filter(|(rows, _)| *rows == 8).count() >= 20, "granules are filled up: {steps:?}");
+
+    let mut fast = Harness::new(limits, 2000);
+    fast.add(request(1, [1], 40));
+    fast.add(request(2, (0..1500).map(|t| t % 40), 3));
+    let steps = run_on_adapter(&mut fast, |rows| 4.0 + rows as f64 / 40.0);
+    assert!(steps.iter().any(|(rows, _)| *rows == 512), "whole chunks: {steps:?}");
+    let before_full = steps.iter().position(|(rows, _)| *rows == 512).unwrap();
+    assert!(before_full <= 4, "the first steps are the measurement: {steps:?}");
+}
