@@ -1,0 +1,8 @@
+// One layer's keys and values as attention reads them, f32.
+//   kv  [blocks, 2 (keys, values), KV_HEADS, 16 slots, HEAD_DIM] f32
+@group(0) @binding(2) var<storage, read> kv: array<vec4<f32>>;
+
+// Four consecutive elements; `index` counts in fours.
+fn load_cached(index: u32) -> vec4<f32> {
+    return kv[index];
+}

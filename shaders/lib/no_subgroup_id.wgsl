@@ -1,0 +1,10 @@
+// Which invocation this is, where none exchanges data through its subgroup.
+
+struct InvocationId {
+    @builtin(workgroup_id) workgroup: vec3<u32>,
+    @builtin(local_invocation_index) thread: u32,
+}
+
+fn subgroup_thread(id: InvocationId) -> u32 {
+    return id.thread;
+}

@@ -1,0 +1,30 @@
+//! The only crate that knows wgpu: device, kernels, KV arenas, model forward, sampling. The same code runs natively and in
+//! the browser.
+//!
+//! [`Gpu`] is a device. A model's weights are streamed onto it and become an executor of the engine's step plans. Knows
+//! neither the web (but for [`Gpu::request`]'s feature shim) nor what tokens mean.
+
+pub mod device;
+pub mod error;
+pub mod executor;
+pub mod harness;
+pub mod kernel;
+pub mod layout;
+mod model;
+pub mod ops;
+pub mod pipelines;
+pub mod profile;
+mod readback;
+pub mod repack;
+pub mod select;
+pub mod shaders;
+pub mod step_buffer;
+pub mod weights;
+#[cfg(target_arch = "wasm32")]
+mod web;
+
+pub use device::{Capabilities, CapabilityMask, Fault, Gpu, GpuOptions, SubgroupSizes};
+pub use error::{GpuError, LoadError};
+pub use executor::{ExecutorOptions, GpuExecutor, MemoryUse, StepStats, load};
+pub use ops::attention::KvType;
+pub use weights::LoadProgress;
