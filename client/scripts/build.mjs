@@ -1,0 +1,81 @@
+// Builds dist/: index.js (+ page-host.js, loaded only by the engine in the page), hearth-sw.js, index.d.ts, hearth_bg.wasm.
+// The wasm and its glue come from worker/shell into wasm/ (see `cargo hearth build`); without them the package is built all
+// the same, with an engine that says so when it is used.
+
+import { build } from "esbuild";
+import { copyFile, mkdir, readFile, rm, stat } from "node:fs/promises";
+import { rollup } from "rollup";
+import { dts } from "rollup-plugin-dts";
+
+const root = new URL("../", import.meta.url);
+const path = (relative) => new URL(relative, root).pathname;
+
+const GLUE = path("wasm/hearth.js");
+const WASM = path("wasm/hearth_bg.wasm");
+const DIST = path("dist/");
+
+/** True when the file is there. */
+const exists = (file) => stat(file).then(() => true, () => false);
+
+/**
+ * `hearth-wasm`: the glue as a factory. wasm-bindgen's module keeps its instance in module variables, and a module is
+ * evaluated once; as a function it can be evaluated again after a trap.
+ */
+const gluePlugin = {
+  name: "hearth-wasm",
+  setup(context) {
+    context.onResolve({ filter: /^hearth-wasm$/ }, () => ({ path: "hearth-wasm", namespace: "hearth-wasm" }));
+    context.onLoad({ filter: /.*/, namespace: "hearth-wasm" }, async () => {
+      if (!(await exists(GLUE))) {
+        console.error("client: wasm/hearth.js is missing; building without the engine (run `cargo hearth build`)");
+        return {
+          contents: `export function createGlue() {
+            return { default: () => Promise.reject(new Error("this package was built without its wasm")) };
+          }`,
+        };
+      }
+      const glue = await build({
+        entryPoints: [GLUE],
+        bundle: true,
+        write: false,
+        format: "iife",
+        globalName: "glue",
+        // Only the default URL of the wasm uses it, and the caller always gives one.
+        define: { "import.meta.url": "undefined" },
+      });
+      return { contents: `export function createGlue() {\n${glue.outputFiles[0].text}\nreturn glue;\n}` };
+    });
+  },
+};
+
+/** Settings that every bundle shares. */
+const common = {
+  bundle: true,
+  target: "es2022",
+  plugins: [gluePlugin],
+  legalComments: "none",
+  logLevel: "warning",
+};
+
+await rm(DIST, { recursive: true, force: true });
+await mkdir(DIST, { recursive: true });
+await Promise.all([
+  build({ ...common, entryPoints: [path("src/index.ts")], outfile: path("dist/index.js"), format: "esm", external: ["./page-host.js"] }),
+  build({ ...common, entryPoints: [path("src/page-host.ts")], outfile: path("dist/page-host.js"), format: "esm", minify: true }),
+  build({ ...common, entryPoints: [path("src/hearth-sw.ts")], outfile: path("dist/hearth-sw.js"), format: "iife", minify: true }),
+  bundleTypes(),
+]);
+if (await exists(WASM)) await copyFile(WASM, path("dist/hearth_bg.wasm"));
+
+/** One self-contained declaration file, whatever the sources are split into. */
+async function bundleTypes() {
+  const bundle = await rollup({
+    input: path("src/index.ts"),
+    plugins: [dts({ tsconfig: path("tsconfig.json"), compilerOptions: { noEmit: false } })],
+    external: ["./page-host.js"],
+  });
+  await bundle.write({ file: path("dist/index.d.ts"), format: "es" });
+  await bundle.close();
+  const text = await readFile(path("dist/index.d.ts"), "utf8");
+  if (/\bfrom\s+['"]/.test(text)) throw new Error("dist/index.d.ts still imports something");
+}

@@ -1,0 +1,34 @@
+/** The engine in the service worker, shared by all pages of the origin: web-llm's class and factory for it. */
+
+import { EngineClient } from "./engine.js";
+import { activeRegistration, findContainer, ServiceWorkerEndpoint } from "./service-worker.js";
+import type { ChatOptions, MLCEngineConfig } from "./types.js";
+
+/** How often a page pings, well under the 30 s after which a browser stops an idle service worker. */
+const DEFAULT_KEEP_ALIVE_MS = 10_000;
+
+/** Talks to the service worker that covers this page. `reload()` before the first request, or use the factory. */
+export class ServiceWorkerMLCEngine extends EngineClient {
+  constructor(engineConfig: MLCEngineConfig = {}, keepAliveMs = DEFAULT_KEEP_ALIVE_MS, registration?: ServiceWorkerRegistration) {
+    const endpoint = new ServiceWorkerEndpoint(findContainer(), registration);
+    super("ServiceWorkerMLCEngine", endpoint, engineConfig, keepAliveMs);
+  }
+}
+
+/** Waits for the service worker, then loads `modelId` in it unless another page has already done so. */
+export async function CreateServiceWorkerMLCEngine(
+  modelId: string | string[],
+  engineConfig: MLCEngineConfig = {},
+  chatOpts?: ChatOptions | ChatOptions[],
+  keepAliveMs = DEFAULT_KEEP_ALIVE_MS,
+): Promise<ServiceWorkerMLCEngine> {
+  const registration = await activeRegistration(findContainer(), engineConfig.hearth);
+  const engine = new ServiceWorkerMLCEngine(engineConfig, keepAliveMs, registration);
+  try {
+    await engine.reload(modelId, chatOpts);
+  } catch (error) {
+    engine.close();
+    throw error;
+  }
+  return engine;
+}
