@@ -6,20 +6,23 @@ import { stat } from "node:fs/promises";
 import { createServer } from "node:http";
 import { extname, join, normalize } from "node:path";
 import { fileURLToPath } from "node:url";
+import { MADE_MODELS } from "./support/models.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
-const MODELS = process.env.HEARTH_MODELS ?? join(HERE, "../models");
+const MODELS = process.env["HEARTH_MODELS"] ?? join(HERE, "../models");
+const SEND_BYTES = 64 * 1024;
 
-/** URL prefix -> folder; the first that fits decides. */
+/** URL prefix -> folder; the first that fits decides. @type {[string, string][]} */
 const MOUNTS = [
-  ["/hearth/", process.env.HEARTH_PACKAGE ?? join(HERE, "../client/dist/")],
+  ["/hearth/", join(HERE, "../client/dist/")],
   ["/demo/", join(HERE, "../client/demo/")],
-  ["/web-llm/", join(HERE, "node_modules/@mlc-ai/web-llm/lib/")],
+  ["/stock/", join(HERE, "node_modules/@mlc-ai/web-llm/lib/")],
   ["/fixtures/", join(HERE, "fixtures/")],
   ["/models/", `${MODELS}/`],
   ["/", join(HERE, "site/")],
 ];
 
+/** @type {Record<string, string>} */
 const TYPES = {
   ".html": "text/html; charset=utf-8",
   ".js": "text/javascript; charset=utf-8",
@@ -32,30 +35,39 @@ const TYPES = {
 
 /**
  * How a path misbehaves:
- * - `{status}`: answers that status and nothing else
- * - `{stopAfter}`: the connection breaks after that many bytes of the file (counted from its start)
- * - `{cutAt}`: the file ends there, and the server believes that this is all of it
- * - `{flipAt}`: the byte at that offset is changed
- * - `{noRange}`: ranges are ignored, the whole file comes with status 200
- * - `{delayMs}`: each chunk waits
- * @typedef {{status?: number, stopAfter?: number, cutAt?: number, flipAt?: number, noRange?: boolean, delayMs?: number}} Fault
+ * - `status`: answers that status and nothing else
+ * - `hangUp`: the connection is closed without an answer
+ * - `stopAfter`: the connection breaks at that offset of the file
+ * - `cutAt`: the file ends there, and the server believes that this is all of it
+ * - `flipAt`: the byte at that offset is changed
+ * - `noRange`: ranges are ignored, the whole file comes with status 200
+ * - `delayMs`: each piece of 64 KiB waits
+ * - `times`: only for so many requests, then the path behaves again
+ * @typedef {{status?: number, hangUp?: boolean, stopAfter?: number, cutAt?: number, flipAt?: number, noRange?: boolean,
+ *   delayMs?: number, times?: number}} Fault
+ * @typedef {{size: number, type: string, read(start: number, end: number): AsyncIterable<Buffer> | Iterable<Buffer>}} Content
+ * @typedef {import("node:http").IncomingMessage} Request
+ * @typedef {import("node:http").ServerResponse} Response
  */
 
 export class TestServer {
-  /** Bytes of bodies by path, since the last `forget()`. */
+  /** Bytes of bodies by path, since the last `forget()`. @type {Map<string, number>} */
   bytes = new Map();
   /** Faults by path; a test sets them. @type {Map<string, Fault>} */
   faults = new Map();
   /** Fixed bodies by path, over whatever the folders hold. @type {Map<string, {type: string, body: string | Buffer}>} */
   pages = new Map();
+  origin = "";
   #server = createServer((request, response) => {
-    this.#answer(request, response).catch((error) => response.destroy(error));
+    this.#answer(request, response).catch(() => response.destroy());
   });
 
   /** Listens on a free port: every server is an origin of its own, with storage and service worker of its own. */
   async start() {
-    await new Promise((resolve) => this.#server.listen(0, "127.0.0.1", resolve));
-    this.origin = `http://localhost:${this.#server.address().port}`;
+    await new Promise((resolve) => this.#server.listen(0, "127.0.0.1", () => resolve(undefined)));
+    const address = this.#server.address();
+    if (address === null || typeof address === "string") throw new Error("the server has no port");
+    this.origin = `http://localhost:${address.port}`;
     return this;
   }
 
@@ -68,67 +80,103 @@ export class TestServer {
     this.bytes.clear();
   }
 
-  /** Bytes served of paths that contain `part`. */
+  /** Bytes served of paths that contain `part`. @param {string} part */
   bytesOf(part) {
     let sum = 0;
     for (const [path, count] of this.bytes) if (path.includes(part)) sum += count;
     return sum;
   }
 
+  /** @param {Request} request @param {Response} response */
   async #answer(request, response) {
-    const path = decodeURIComponent(new URL(request.url, "http://localhost").pathname);
-    const fault = this.faults.get(path) ?? {};
-    const fixed = this.pages.get(path);
+    const path = decodeURIComponent(new URL(request.url ?? "/", "http://localhost").pathname);
+    const fault = this.#takeFault(path);
     response.setHeader("Cache-Control", "no-store");
     response.setHeader("Service-Worker-Allowed", "/");
+    if (fault.hangUp === true) return void request.socket.destroy();
     if (fault.status !== undefined) return void response.writeHead(fault.status).end();
-    if (fixed !== undefined) return void response.writeHead(200, { "Content-Type": fixed.type }).end(fixed.body);
-    const file = await findFile(path);
-    if (file === undefined) return void response.writeHead(404).end("not found");
+    const content = await this.#find(path);
+    if (content === undefined) return void response.writeHead(404).end("not found");
 
-    const size = Math.min(file.size, fault.cutAt ?? Infinity);
-    const range = fault.noRange ? undefined : parseRange(request.headers.range, size);
+    const size = Math.min(content.size, fault.cutAt ?? Infinity);
+    const range = fault.noRange === true ? undefined : parseRange(request.headers.range, size);
     if (range === "unsatisfiable") return void response.writeHead(416, { "Content-Range": `bytes */${size}` }).end();
     const { start, end } = range ?? { start: 0, end: size - 1 };
     response.writeHead(range === undefined ? 200 : 206, {
-      "Content-Type": TYPES[extname(file.path)] ?? "application/octet-stream",
+      "Content-Type": content.type,
       "Content-Length": end - start + 1,
-      ...(fault.noRange ? {} : { "Accept-Ranges": "bytes" }),
+      ...(fault.noRange === true ? {} : { "Accept-Ranges": "bytes" }),
       ...(range === undefined ? {} : { "Content-Range": `bytes ${start}-${end}/${size}` }),
     });
     if (request.method === "HEAD" || size === 0) return void response.end();
-    await this.#send(path, file.path, { start, end, fault }, response);
+    await this.#send(path, content.read(start, end), start, fault, response);
   }
 
-  async #send(path, file, { start, end, fault }, response) {
+  /** @param {string} path @returns {Fault} */
+  #takeFault(path) {
+    const fault = this.faults.get(path);
+    if (fault?.times !== undefined && --fault.times <= 0) this.faults.delete(path);
+    return fault ?? {};
+  }
+
+  /** @param {string} path @returns {Promise<Content | undefined>} */
+  async #find(path) {
+    const fixed = this.pages.get(path);
+    if (fixed !== undefined) return ofBuffer(Buffer.from(fixed.body), fixed.type);
+    const made = MADE_MODELS.get(path);
+    return made === undefined ? findFile(path) : ofBuffer(made, "application/octet-stream");
+  }
+
+  /** @param {string} path @param {AsyncIterable<Buffer> | Iterable<Buffer>} pieces @param {number} start @param {Fault} fault
+   * @param {Response} response */
+  async #send(path, pieces, start, { flipAt, stopAfter, delayMs }, response) {
     let offset = start;
-    for await (const chunk of createReadStream(file, { start, end, highWaterMark: 64 * 1024 })) {
-      let data = chunk;
-      const { flipAt, stopAfter, delayMs } = fault;
-      if (flipAt !== undefined && flipAt >= offset && flipAt < offset + data.length) data[flipAt - offset] ^= 0xff;
-      const stops = stopAfter !== undefined && offset + data.length > stopAfter;
-      if (stops) data = data.subarray(0, Math.max(0, stopAfter - offset));
+    for await (const piece of pieces) {
+      const stops = stopAfter !== undefined && offset + piece.length > stopAfter;
+      const data = Buffer.from(stops ? piece.subarray(0, Math.max(0, stopAfter - offset)) : piece);
+      if (flipAt !== undefined && flipAt >= offset && flipAt < offset + data.length) {
+        data.writeUInt8(data.readUInt8(flipAt - offset) ^ 0xff, flipAt - offset);
+      }
       if (delayMs !== undefined) await new Promise((resolve) => setTimeout(resolve, delayMs));
       this.bytes.set(path, (this.bytes.get(path) ?? 0) + data.length);
+      if (stops) return void response.write(data, () => response.destroy());
       if (!response.write(data)) await new Promise((resolve) => response.once("drain", resolve).once("close", resolve));
       if (response.destroyed) return;
-      if (stops) return void setTimeout(() => response.destroy(), 20);
       offset += data.length;
     }
     response.end();
   }
 }
 
-async function findFile(path) {
-  const [prefix, folder] = MOUNTS.find(([candidate]) => path.startsWith(candidate)) ?? [];
-  if (prefix === undefined || normalize(path) !== path) return undefined;
-  const relative = path.slice(prefix.length);
-  const file = join(folder, relative === "" || relative.endsWith("/") ? `${relative}index.html` : relative);
-  const found = await stat(file).catch(() => undefined);
-  return found?.isFile() ? { path: file, size: found.size } : undefined;
+/** @param {Buffer} body @param {string} type @returns {Content} */
+function ofBuffer(body, type) {
+  return {
+    size: body.length,
+    type,
+    *read(start, end) {
+      for (let at = start; at <= end; at += SEND_BYTES) yield body.subarray(at, Math.min(at + SEND_BYTES, end + 1));
+    },
+  };
 }
 
-/** `bytes=a-b`, `bytes=a-`, `bytes=-n`; anything else is answered with the whole file, as HTTP allows. */
+/** @param {string} path @returns {Promise<Content | undefined>} */
+async function findFile(path) {
+  const mount = MOUNTS.find(([prefix]) => path.startsWith(prefix));
+  if (mount === undefined || normalize(path) !== path) return undefined;
+  const relative = path.slice(mount[0].length);
+  const file = join(mount[1], relative === "" || relative.endsWith("/") ? `${relative}index.html` : relative);
+  const found = await stat(file).catch(() => undefined);
+  if (found?.isFile() !== true) return undefined;
+  return {
+    size: found.size,
+    type: TYPES[extname(file)] ?? "application/octet-stream",
+    read: (start, end) => createReadStream(file, { start, end, highWaterMark: SEND_BYTES }),
+  };
+}
+
+/** `bytes=a-b`, `bytes=a-`, `bytes=-n`; anything else is answered with the whole file, as HTTP allows.
+ * @param {string | undefined} header @param {number} size
+ * @returns {{start: number, end: number} | "unsatisfiable" | undefined} */
 function parseRange(header, size) {
   const match = /^bytes=(\d*)-(\d*)$/.exec(header ?? "");
   if (match === null || (match[1] === "" && match[2] === "")) return undefined;

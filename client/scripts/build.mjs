@@ -3,9 +3,9 @@
 // the same, with an engine that says so when it is used.
 
 import { build } from "esbuild";
-import { copyFile, mkdir, readFile, rm, stat } from "node:fs/promises";
-import { rollup } from "rollup";
-import { dts } from "rollup-plugin-dts";
+import { execFile } from "node:child_process";
+import { copyFile, mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { promisify } from "node:util";
 
 const root = new URL("../", import.meta.url);
 const path = (relative) => new URL(relative, root).pathname;
@@ -63,19 +63,17 @@ await Promise.all([
   build({ ...common, entryPoints: [path("src/index.ts")], outfile: path("dist/index.js"), format: "esm", external: ["./page-host.js"] }),
   build({ ...common, entryPoints: [path("src/page-host.ts")], outfile: path("dist/page-host.js"), format: "esm", minify: true }),
   build({ ...common, entryPoints: [path("src/hearth-sw.ts")], outfile: path("dist/hearth-sw.js"), format: "iife", minify: true }),
-  bundleTypes(),
+  emitTypes(),
 ]);
 if (await exists(WASM)) await copyFile(WASM, path("dist/hearth_bg.wasm"));
 
-/** One self-contained declaration file, whatever the sources are split into. */
-async function bundleTypes() {
-  const bundle = await rollup({
-    input: path("src/index.ts"),
-    plugins: [dts({ tsconfig: path("tsconfig.json"), compilerOptions: { noEmit: false } })],
-    external: ["./page-host.js"],
-  });
-  await bundle.write({ file: path("dist/index.d.ts"), format: "es" });
-  await bundle.close();
-  const text = await readFile(path("dist/index.d.ts"), "utf8");
-  if (/\bfrom\s+['"]/.test(text)) throw new Error("dist/index.d.ts still imports something");
+/** dist/index.d.ts over one declaration file a source file in dist/types/. */
+async function emitTypes() {
+  const tsc = path("node_modules/typescript/bin/tsc");
+  await promisify(execFile)(
+    process.execPath,
+    [tsc, "-p", "tsconfig.json", "--noEmit", "false", "--rootDir", "src", "--declaration", "--emitDeclarationOnly", "--outDir", "dist/types"],
+    { cwd: path("") },
+  );
+  await writeFile(path("dist/index.d.ts"), 'export * from "./types/index.js";\n');
 }

@@ -1,5 +1,5 @@
 //! Chat templates against what jinja2, set up as transformers does, makes of them; and templates that mean harm.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 

@@ -1,6 +1,6 @@
 //! Files that somebody broke on purpose or a download broke by chance: an error or a model, never a panic, and never
 //! more memory or reading than the file's own size explains.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 

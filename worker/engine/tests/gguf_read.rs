@@ -1,5 +1,5 @@
 //! Headers and the llama mapping: what a good file gives, and which error each kind of bad file gets.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 
@@ -202,6 +202,7 @@ fn tensors_that_cannot_be_are_refused() {
     assert!(matches!(tensor(&[1; 5], 0, 0), GgufError::BadDimensionCount { got: 5, .. }));
     assert!(matches!(tensor(&[4, 0], 0, 0), GgufError::BadDimensions { .. }));
     assert!(matches!(tensor(&[1 << 32, 1 << 32], 0, 0), GgufError::BadDimensions { .. }));
+    assert!(matches!(tensor(&[1 << 32, (1 << 32) + 1], 0, 0), GgufError::BadDimensions { .. }));
     assert!(matches!(tensor(&[1 << 62], 0, 0), GgufError::BadDimensions { .. }));
     assert!(matches!(tensor(&[32], 4, 0), GgufError::UnknownTensorType { got: 4, .. }));
     assert!(matches!(tensor(&[33], 2, 0), GgufError::PartialBlock { columns: 33, block_len: 32, .. }));

@@ -1,5 +1,5 @@
 //! Every format against values that gguf-py decoded from the same bytes.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 

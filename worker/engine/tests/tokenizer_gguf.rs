@@ -1,5 +1,5 @@
 //! Tokenizers built from GGUF headers, against ids of the Python package `tokenizers`.
-#![allow(missing_docs)]
+#![allow(missing_docs, clippy::unwrap_used)]
 
 mod support;
 
@@ -53,6 +53,32 @@ fn other_families_cut_as_the_reference_does_with_the_same_vocabulary() {
             let text = entry[0].as_str().unwrap();
             assert_eq!(encode(&tokenizer, text), ids(expected), "{family}: {text:?}");
         }
+    }
+}
+
+#[test]
+fn families_differ_in_digits_and_in_words_that_no_merge_makes() {
+    let tokens = ["1", "2", "3", "4", "12", "123", "1234", "a", "b", "ab"];
+    let cut = |family, text| {
+        let writer = tiny_llama()
+            .without("tokenizer.ggml.eos_token_id")
+            .without("tokenizer.ggml.token_type")
+            .without("tokenizer.ggml.tokens")
+            .texts("tokenizer.ggml.tokens", &tokens)
+            .without("tokenizer.ggml.merges")
+            .texts("tokenizer.ggml.merges", &["1 2", "12 3", "123 4"])
+            .without("tokenizer.ggml.pre")
+            .text("tokenizer.ggml.pre", family);
+        encode(&tokenizer(writer.bytes()).unwrap(), text)
+    };
+    assert_eq!(cut("gpt-2", "1234"), [6]);
+    assert_eq!(cut("default", "1234"), [6]);
+    assert_eq!(cut("llama-bpe", "1234"), [5, 3]);
+    assert_eq!(cut("smollm", "1234"), [0, 1, 2, 3]);
+    assert_eq!(cut("qwen2", "1234"), [0, 1, 2, 3]);
+    assert_eq!(cut("llama-bpe", "ab"), [9]);
+    for family in ["gpt-2", "smollm", "qwen2"] {
+        assert_eq!(cut(family, "ab"), [7, 8]);
     }
 }
 

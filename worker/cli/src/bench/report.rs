@@ -117,7 +117,7 @@ impl Report {
             let find = |samples: &Samples| {
                 samples.decode.iter().find(|row| row.sequences == count).map(|row| row.tokens_per_s.clone())
             };
-            line(&format!("decode, {count} sequences"), &|samples| {
+            line(&format!("decode, {count} at once"), &|samples| {
                 spread(&find(samples).unwrap_or_default(), "tok/s", 2)
             });
         }
@@ -187,7 +187,7 @@ mod tests {
             browser: Some(samples("second", 22.5)),
         };
         let table = report.table();
-        let row = table.lines().find(|line| line.starts_with("decode, 8 sequences")).unwrap();
+        let row = table.lines().find(|line| line.starts_with("decode, 8 at once")).unwrap();
         assert!(row.contains("11.50 tok/s") && row.contains("22.50 tok/s"), "{table}");
         let unknown = table.lines().find(|line| line.starts_with("prefill 512")).unwrap();
         assert_eq!(unknown.split_whitespace().filter(|word| *word == "-").count(), 2, "{table}");

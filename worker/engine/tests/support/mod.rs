@@ -1,5 +1,5 @@
 //! Fixtures, and a writer of GGUF files that may be as wrong as a test wants.
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::cell::Cell;
 use std::ops::Range;
@@ -155,7 +155,7 @@ impl Writer {
 
     /// A tensor with `bytes` at the end of the data.
     pub fn tensor(mut self, name: &str, dims: &[u64], kind: u32, bytes: &[u8]) -> Self {
-        while self.data.len() % self.alignment != 0 {
+        while !self.data.len().is_multiple_of(self.alignment) {
             self.data.push(0);
         }
         let offset = self.data.len() as u64;

@@ -26,6 +26,8 @@ pub enum Piece {
 
 /// One file on a server.
 pub struct Download {
+    /// The URL that the app gave.
+    given_url: String,
     /// The URL that works; changes once to the other spelling when the first is 404.
     url: RefCell<String>,
     other_spelling: RefCell<Option<String>>,
@@ -41,6 +43,7 @@ impl Download {
     /// [`Self::received_bytes`] has grown.
     pub fn new(url: &str, known: Identity, abort: AbortController, on_bytes: Box<dyn Fn()>) -> Self {
         Self {
+            given_url: url.to_owned(),
             url: RefCell::new(url.to_owned()),
             other_spelling: RefCell::new(other_spelling(url)),
             identity: RefCell::new(known),
@@ -100,7 +103,7 @@ impl Download {
                     continue;
                 }
                 if !is_temporary(status) {
-                    return Err(SourceError::Status { url, status });
+                    return Err(SourceError::Status { url: self.given_url.clone(), status });
                 }
             }
             match waits.next() {

@@ -1,0 +1,155 @@
+// The site as tests use it: a server of its own (an origin of its own, with its own storage and service worker), pages with
+// one of the two clients, and what tests do to the worker behind the pages' backs.
+
+import { expect, test as base, type BrowserContext, type CDPSession, type Page } from "@playwright/test";
+import { TestServer } from "../server.mjs";
+
+/** Which client a page has. */
+export type ClientName = "stock" | "hearth";
+
+export interface LoadOptions {
+  url: string;
+  id?: string;
+  make?: string;
+  overrides?: object;
+  chatOpts?: object;
+}
+export interface Usage {
+  prompt_tokens: number;
+  completion_tokens: number;
+  total_tokens: number;
+  prompt_tokens_details?: { cached_tokens: number };
+  extra: Record<string, number>;
+}
+export interface Answer {
+  text: string;
+  finish: string;
+  usage: Usage;
+  reply: { id: string; object: string; model: string; created: number };
+}
+export interface Streamed {
+  text: string;
+  finish: string | null;
+  usage: Usage | undefined;
+  ids: string[];
+  stampsMs: number[];
+}
+export interface Failure {
+  text: string;
+  isError: boolean;
+  name: string;
+  message: string;
+  details: Record<string, unknown> | undefined;
+}
+export interface Chunk {
+  choices: { delta: { content?: string; role?: string }; finish_reason: string | null }[];
+  usage?: Usage;
+}
+interface Engine {
+  chat: { completions: { create(request: object): Promise<AsyncIterable<Chunk> & AsyncIterator<Chunk>> } };
+  reload(id: string, options?: object): Promise<void>;
+  unload(): Promise<void>;
+  resetChat(): Promise<void>;
+  getMessage(): Promise<string>;
+  runtimeStatsText(): Promise<string>;
+  interruptGenerate(): void;
+  close(): void;
+}
+
+declare global {
+  /** See site/site.js. */
+  const site: {
+    progress: { progress: number; text: string }[];
+    load(options: LoadOptions): Promise<number>;
+    ask(request: object): Promise<Answer>;
+    stream(request: object): Promise<Streamed>;
+    collect(chunks: AsyncIterable<Chunk>): Promise<Streamed>;
+    failure(action: () => unknown): Promise<Failure>;
+    post(kind: string, content: unknown, uuid?: string): Promise<{ kind: string; content: unknown }>;
+  };
+  // eslint-disable-next-line no-var
+  var engine: Engine;
+  const client: Record<string, any>;
+  const ready: Promise<void>;
+}
+
+/** The small model: 127 KB, nonsense, and fast everywhere. */
+export const TINY = "/made/tiny.gguf";
+/** The same in a file of four stored pieces. */
+export const FOUR_PIECES = "/made/four-pieces.gguf";
+/** The real chat model. */
+export const SMOLLM2 = "/models/smollm2-135m/SmolLM2-135M-Instruct.Q4_1.gguf";
+
+/** A request whose text does not matter. */
+export const HELLO = { messages: [{ role: "user", content: "hello there" }], max_tokens: 8, ignore_eos: true };
+
+/** One origin and the pages on it. */
+export class Site {
+  readonly server: TestServer;
+  readonly context: BrowserContext;
+
+  constructor(server: TestServer, context: BrowserContext) {
+    this.server = server;
+    this.context = context;
+  }
+
+  /** A new tab with this client, controlled by the service worker. */
+  async open(client: ClientName, query = ""): Promise<Page> {
+    const page = await this.context.newPage();
+    await page.goto(`${this.server.origin}/${client}.html${query}`);
+    await page.evaluate(() => ready);
+    return page;
+  }
+
+  /** A new tab that has loaded a model. */
+  async openWith(client: ClientName, options: LoadOptions): Promise<Page> {
+    const page = await this.open(client);
+    await load(page, options);
+    return page;
+  }
+}
+
+export const load = (page: Page, options: LoadOptions): Promise<number> =>
+  page.evaluate((given) => site.load(given), options);
+export const ask = (page: Page, request: object): Promise<Answer> => page.evaluate((given) => site.ask(given), request);
+export const stream = (page: Page, request: object): Promise<Streamed> =>
+  page.evaluate((given) => site.stream(given), request);
+export const loadFailure = (page: Page, options: LoadOptions): Promise<Failure> =>
+  page.evaluate((given) => site.failure(() => site.load(given)), options);
+export const askFailure = (page: Page, request: object): Promise<Failure> =>
+  page.evaluate((given) => site.failure(() => site.ask(given)), request);
+export const progressTexts = (page: Page): Promise<string[]> =>
+  page.evaluate(() => site.progress.map(({ text }) => text));
+
+/** Stops the service worker as the browser does when it wants its memory back, and waits until it has stopped. */
+export async function stopWorker(page: Page): Promise<void> {
+  const session = await page.context().newCDPSession(page);
+  try {
+    const stopped = workerHas(session, "stopped");
+    await session.send("ServiceWorker.enable");
+    await session.send("ServiceWorker.stopAllWorkers");
+    await stopped;
+  } finally {
+    await session.detach();
+  }
+}
+
+function workerHas(session: CDPSession, status: string): Promise<void> {
+  return new Promise((resolve) => {
+    session.on("ServiceWorker.workerVersionUpdated", ({ versions }) => {
+      if (versions.some((version) => version.status === "activated" && version.runningStatus === status)) resolve();
+    });
+  });
+}
+
+/** A test with a site that nobody else uses. */
+export const test = base.extend<{ site: Site }>({
+  site: async ({ context }, use) => {
+    const server = await new TestServer().start();
+    await use(new Site(server, context));
+    await context.close();
+    await server.stop();
+  },
+});
+
+export { expect };
