@@ -10,11 +10,13 @@ import { MADE_MODELS } from "./support/models.mjs";
 
 const HERE = fileURLToPath(new URL(".", import.meta.url));
 const MODELS = process.env["HEARTH_MODELS"] ?? join(HERE, "../models");
+/** Another build of the package, to compare two. */
+const PACKAGE = process.env["HEARTH_PACKAGE"] ?? join(HERE, "../client/dist");
 const SEND_BYTES = 64 * 1024;
 
 /** URL prefix -> folder; the first that fits decides. @type {[string, string][]} */
 const MOUNTS = [
-  ["/hearth/", join(HERE, "../client/dist/")],
+  ["/hearth/", `${PACKAGE}/`],
   ["/demo/", join(HERE, "../client/demo/")],
   ["/stock/", join(HERE, "node_modules/@mlc-ai/web-llm/lib/")],
   ["/fixtures/", join(HERE, "fixtures/")],
@@ -140,12 +142,23 @@ export class TestServer {
       if (delayMs !== undefined) await new Promise((resolve) => setTimeout(resolve, delayMs));
       this.bytes.set(path, (this.bytes.get(path) ?? 0) + data.length);
       if (stops) return void response.write(data, () => response.destroy());
-      if (!response.write(data)) await new Promise((resolve) => response.once("drain", resolve).once("close", resolve));
+      if (!response.write(data)) await drained(response);
       if (response.destroyed) return;
       offset += data.length;
     }
     response.end();
   }
+}
+
+/** Waits until more can be written, or never will. @param {Response} response */
+function drained(response) {
+  return new Promise((resolve) => {
+    const done = () => {
+      response.off("drain", done).off("close", done);
+      resolve(undefined);
+    };
+    response.on("drain", done).on("close", done);
+  });
 }
 
 /** @param {Buffer} body @param {string} type @returns {Content} */

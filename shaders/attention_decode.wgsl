@@ -61,6 +61,12 @@ fn sum_over_workgroup(thread: u32, value: vec4<f32>) -> vec4<f32> {
 
 // The head-th result of the four heads, summed over the parts, divided by the sum of weights and written.
 fn write_head(thread: u32, row: u32, first_head: u32, head: u32, value: vec4<f32>, total: f32) {
+    if PARTS == 1u {
+        if thread < VECTORS {
+            out[row * (OUT_STRIDE / 4u) + (first_head + head) * VECTORS + thread] = value / total;
+        }
+        return;
+    }
     weights[thread] = value;
     workgroupBarrier();
     if thread < VECTORS {
@@ -74,8 +80,7 @@ fn write_head(thread: u32, row: u32, first_head: u32, head: u32, value: vec4<f32
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(id: InvocationId) {
-    let workgroup = id.workgroup;
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
     let thread = id.thread;
     let place = subgroup_thread(id) & 3u;
     let row_index = step[step[10] + workgroup.y];

@@ -10,12 +10,12 @@
 // so that each vector loaded is used four times. Loops have the same length for all invocations, because neighbours may
 // share what they load (lib/share_quad.wgsl).
 // Constants: HEAD_DIM (a multiple of 4), KV_HEADS, GROUP (query heads per key-value head), SCALE, Q_STRIDE, OUT_STRIDE,
-// TILE_ROWS, TILE_HEADS. Limits: QUERIES / 4 * HEAD_DIM / 4 invocations (at most 256), QUERIES at most 32, 12 KiB of workgroup memory.
+// TILE_ROWS, TILE_HEADS, CHUNK (a multiple of 16). Limits: QUERIES / 4 * HEAD_DIM / 4 invocations (at most 256), 4 * CHUNK * QUERIES
+// bytes of workgroup memory and 16 for each invocation (at most 16 KiB).
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> out: array<vec4<f32>>;
 
-const CHUNK = 64u;
 const FOURS = (TILE_ROWS * TILE_HEADS + 3u) / 4u;
 const WORKGROUP = FOURS * VECTORS;
 const HEAD_TILES = (GROUP + TILE_HEADS - 1u) / TILE_HEADS;
@@ -29,8 +29,7 @@ var<workgroup> weights: array<vec4<f32>, CHUNK * FOURS>;
 var<workgroup> lanes: array<vec4<f32>, WORKGROUP>;
 
 @compute @workgroup_size(WORKGROUP)
-fn main(id: InvocationId) {
-    let workgroup = id.workgroup;
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
     let thread = id.thread;
     let place = subgroup_thread(id) & 3u;
     let first_row = step[step[11] + 2u * workgroup.y];

@@ -71,8 +71,8 @@ fn write_pair(place: PairPlace, column: u32, value: vec2<f32>) {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(id: InvocationId) {
-    var tile = multiply(id);
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
+    var tile = multiply(workgroup, id);
     let num_columns = tile_columns(tile.first_column, step_num_rows());
     for (var r = 0u; r < ROWS; r += 2u) {
         let row = tile.first_row + r;

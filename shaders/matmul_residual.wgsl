@@ -16,8 +16,8 @@ fn source_row(column: u32) -> u32 {
 }
 
 @compute @workgroup_size(WORKGROUP)
-fn main(id: InvocationId) {
-    var tile = multiply(id);
+fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
+    var tile = multiply(workgroup, id);
     let num_columns = tile_columns(tile.first_column, step_num_rows());
     for (var r = 0u; r < ROWS; r++) {
         let row = tile.first_row + r;

@@ -4,17 +4,19 @@
 //   2 weight  [STRIDE] f32 as vec4, zero from HIDDEN on
 //   3 y       [rows, STRIDE] f32 as vec4
 // Grid: one workgroup per row, or per sample where ONLY_SAMPLED: then only the sampled rows of y are written.
-// Constants: HIDDEN, STRIDE (a multiple of 4), EPS, ONLY_SAMPLED. Limits: 64 invocations, 320 bytes of workgroup memory.
+// Constants: HIDDEN, STRIDE (a multiple of 4), EPS, ONLY_SAMPLED, WORKGROUP (a multiple of 8, or less). Limits: WORKGROUP
+// invocations, 4 bytes of workgroup memory for each and 32 more.
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> x: array<vec4<f32>>;
 @group(0) @binding(2) var<storage, read> weight: array<vec4<f32>>;
 @group(0) @binding(3) var<storage, read_write> y: array<vec4<f32>>;
 
-const WORKGROUP = 64u;
 const VECTORS = STRIDE / 4u;
+// First these many partial sums, then one.
+const PARTS = min(WORKGROUP, 8u);
 
 var<workgroup> sums: array<f32, WORKGROUP>;
-var<workgroup> part_sums: array<f32, 8>;
+var<workgroup> part_sums: array<f32, PARTS>;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_index) thread: u32) {
@@ -30,16 +32,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     }
     sums[thread] = square.x + square.y + square.z + square.w;
     workgroupBarrier();
-    if thread < 8u {
+    if thread < PARTS {
         var total = 0.0;
-        for (var i = 0u; i < 8u; i++) {
-            total += sums[thread * 8u + i];
+        for (var i = 0u; i < WORKGROUP / PARTS; i++) {
+            total += sums[thread * (WORKGROUP / PARTS) + i];
         }
         part_sums[thread] = total;
     }
     workgroupBarrier();
     var total = 0.0;
-    for (var i = 0u; i < 8u; i++) {
+    for (var i = 0u; i < PARTS; i++) {
         total += part_sums[i];
     }
     let scale = inverseSqrt(total / f32(HIDDEN) + EPS);

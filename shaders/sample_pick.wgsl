@@ -16,7 +16,8 @@
 //   sampled   [slots] u32        the slot's last token, read by the next step's embedding
 //   tokens    [samples] u32      what goes back to the host
 // Grid: (samples): one workgroup per sample.
-// Constants: VOCAB, LOGITS_STRIDE (a multiple of 4), CHUNKS. Limits: 128 invocations, under 10 KiB of workgroup memory.
+// Constants: VOCAB, LOGITS_STRIDE (a multiple of 4), CHUNKS, WORKGROUP (a multiple of 8, 16 .. 128). Limits: WORKGROUP
+// invocations, under 10 KiB of workgroup memory.
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> logits: array<vec4<f32>>;
@@ -25,7 +26,6 @@
 @group(0) @binding(4) var<storage, read_write> sampled: array<u32>;
 @group(0) @binding(5) var<storage, read_write> tokens: array<u32>;
 
-const WORKGROUP = 128u;
 const VECTORS = (VOCAB + 3u) / 4u;
 // Bounds of every loop; each pass cuts the range of levels to a ninth, and 9^11 > 2^32.
 const MAX_PASSES = 12u;
@@ -45,8 +45,10 @@ struct Cut {
 }
 
 var<workgroup> sums: array<vec4<f32>, 4u * WORKGROUP>;
-var<workgroup> part_sums: array<vec4<f32>, 32>;
+var<workgroup> part_sums: array<vec4<f32>, 16>;
 var<workgroup> amounts: array<vec4<f32>, 4>;
+// `amounts` of the first pass, which is the same for every search.
+var<workgroup> first_amounts: array<vec4<f32>, 4>;
 var<workgroup> best: vec2<u32>;
 var<workgroup> cut: Cut;
 var<workgroup> nth_bounds: vec2<u32>;
@@ -83,26 +85,37 @@ fn sum_over_workgroup(thread: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: 
     sums[2u * WORKGROUP + thread] = c;
     sums[3u * WORKGROUP + thread] = d;
     workgroupBarrier();
-    if thread < 32u {
+    if thread < 16u {
         var total = vec4<f32>();
-        for (var i = 0u; i < WORKGROUP / 8u; i++) {
-            total += sums[thread * (WORKGROUP / 8u) + i];
+        for (var i = 0u; i < WORKGROUP / 4u; i++) {
+            total += sums[thread * (WORKGROUP / 4u) + i];
         }
         part_sums[thread] = total;
     }
     workgroupBarrier();
     if thread < 4u {
         var total = vec4<f32>();
-        for (var i = 0u; i < 8u; i++) {
-            total += part_sums[thread * 8u + i];
+        for (var i = 0u; i < 4u; i++) {
+            total += part_sums[thread * 4u + i];
         }
         amounts[thread] = total;
     }
     workgroupBarrier();
 }
 
+fn level_values(first_pass: bool, first: u32, low: u32, high: u32, maximum: f32, temperature: f32) -> vec4<f32> {
+    return vec4<f32>(
+        value_of(level_of(first_pass, first, low, high, maximum, temperature)),
+        value_of(level_of(first_pass, first + 1u, low, high, maximum, temperature)),
+        value_of(level_of(first_pass, first + 2u, low, high, maximum, temperature)),
+        value_of(level_of(first_pass, first + 3u, low, high, maximum, temperature)),
+    );
+}
+
 // Weighs and counts the tokens on or above each of 8 levels.
-fn measure(thread: u32, row: u32, levels_a: vec4<f32>, levels_b: vec4<f32>, maximum: f32, temperature: f32) {
+fn measure(thread: u32, row: u32, first_pass: bool, low: u32, high: u32, maximum: f32, temperature: f32) {
+    let levels_a = level_values(first_pass, 0u, low, high, maximum, temperature);
+    let levels_b = level_values(first_pass, 4u, low, high, maximum, temperature);
     var weight_a = vec4<f32>();
     var weight_b = vec4<f32>();
     var number_a = vec4<f32>();
@@ -122,15 +135,6 @@ fn measure(thread: u32, row: u32, levels_a: vec4<f32>, levels_b: vec4<f32>, maxi
         }
     }
     sum_over_workgroup(thread, weight_a, weight_b, number_a, number_b);
-}
-
-fn level_values(first_pass: bool, first: u32, low: u32, high: u32, maximum: f32, temperature: f32) -> vec4<f32> {
-    return vec4<f32>(
-        value_of(level_of(first_pass, first, low, high, maximum, temperature)),
-        value_of(level_of(first_pass, first + 1u, low, high, maximum, temperature)),
-        value_of(level_of(first_pass, first + 2u, low, high, maximum, temperature)),
-        value_of(level_of(first_pass, first + 3u, low, high, maximum, temperature)),
-    );
 }
 
 // Narrows `range` to the two neighbouring levels between which the amount passes the target.
@@ -162,15 +166,13 @@ fn find_cut(thread: u32, row: u32, whole: Cut, by_number: bool, goal: f32, maxim
             break;
         }
         let first_pass = pass_index == 0u;
-        measure(
-            thread,
-            row,
-            level_values(first_pass, 0u, range.low, range.high, maximum, temperature),
-            level_values(first_pass, 4u, range.low, range.high, maximum, temperature),
-            maximum,
-            temperature,
-        );
+        if !first_pass {
+            measure(thread, row, false, range.low, range.high, maximum, temperature);
+        }
         if thread == 0u {
+            if first_pass {
+                amounts = first_amounts;
+            }
             cut = narrow(range, first_pass, by_number, goal, maximum, temperature);
         }
     }
@@ -270,8 +272,11 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, @builtin(local_invocation_i
     if temperature > 0.0 {
         let maximum = bitcast<f32>(found.x);
         let whole = Cut(key_of(-LARGEST), key_of(maximum) + 1u, Amount(0.0, f32(VOCAB)), Amount(0.0, 0.0));
-        // Everything: a cut that no amount misses.
-        measure(thread, row, vec4<f32>(-LARGEST), vec4<f32>(-LARGEST), maximum, temperature);
+        measure(thread, row, true, whole.low, whole.high, maximum, temperature);
+        if thread == 0u {
+            first_amounts = amounts;
+        }
+        // The lowest level of the first pass has all tokens on or above it.
         var kept = amounts[0].x;
         workgroupBarrier();
         if sample.top_k > 0u && sample.top_k < VOCAB {

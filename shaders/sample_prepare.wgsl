@@ -10,15 +10,14 @@
 //   logits    [samples, LOGITS_STRIDE] f32, rewritten in place
 //   partials  [samples, CHUNKS] (best logit as f32 bits, its token id) u32 pairs
 // Grid: (CHUNKS, samples): one workgroup per CHUNK_TOKENS tokens of a sample.
-// Constants: VOCAB, LOGITS_STRIDE, CHUNKS, CHUNK_TOKENS. Limits: 64 invocations, 512 bytes of workgroup memory.
+// Constants: VOCAB, LOGITS_STRIDE, CHUNKS, CHUNK_TOKENS, WORKGROUP. Limits: WORKGROUP invocations, 8 bytes of workgroup memory
+// for each.
 
 @group(0) @binding(0) var<storage, read> step: array<u32>;
 @group(0) @binding(1) var<storage, read> counts: array<u32>;
 @group(0) @binding(2) var<storage, read> bias: array<f32>;
 @group(0) @binding(3) var<storage, read_write> logits: array<f32>;
 @group(0) @binding(4) var<storage, read_write> partials: array<vec2<u32>>;
-
-const WORKGROUP = 64u;
 
 var<workgroup> best_logits: array<f32, WORKGROUP>;
 var<workgroup> best_tokens: array<u32, WORKGROUP>;

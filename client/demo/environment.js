@@ -65,11 +65,17 @@ const ADVICE = {
 /** @param {unknown} error @param {string} doing what failed, e.g. "loading the model" @returns {Trouble} */
 export function explain(error, doing) {
   const name = error instanceof Error ? error.name : "";
+  const message = error instanceof Error && error.message !== "" ? error.message : String(error);
   const advice = ADVICE[name]?.() ?? {
     title: `Something went wrong while ${doing}`,
-    text: error instanceof Error && error.message !== "" ? error.message : String(error),
+    text: shorten(message),
     steps: [],
   };
-  const details = String(error);
-  return { canRetry: true, ...advice, ...(advice.text === details ? {} : { details }) };
+  return { canRetry: true, details: String(error), ...advice };
+}
+
+/** The first line, and not too much of it: the whole is in the details. */
+function shorten(message) {
+  const [line] = message.split("\n");
+  return line.length > 240 ? `${line.slice(0, 240)}…` : line;
 }

@@ -20,7 +20,7 @@ try {
     logLevel: "warning",
   });
   const built = (await readdir(out)).map((name) => `${out}/${name}`);
-  const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", ...process.argv.slice(2), ...built], { stdio: "inherit" });
+  const { status } = spawnSync(process.execPath, ["--enable-source-maps", "--test", "--test-timeout=20000", ...process.argv.slice(2), ...built], { stdio: "inherit" });
   process.exitCode = status ?? 1;
 } finally {
   await rm(out, { recursive: true, force: true });

@@ -77,6 +77,7 @@ test("pings_stop_when_the_engine_is_closed", async () => {
   engine.close();
   await pass(KEEP_ALIVE_MS * 3);
   assert.deepEqual(peer.arrived.filter(({ kind }) => kind === "keepAlive"), []);
+  assert.equal(engine.missedHeartbeat, 0);
 });
 
 test("the_page_introduces_itself_before_anything_else", async () => {

@@ -107,9 +107,19 @@ test("aborting_rejects_the_waiting_reader_with_the_reason_and_drops_what_had_arr
   controller.abort(new Error("enough"));
   chunks("late");
   await assert.rejects(read, /enough/);
+  worker.postMessage({ type: "end" });
   assert.deepEqual(await stream.next(), { done: true, value: undefined });
   await settle();
   assert.deepEqual([fromPage, numSettled], [[{ type: "cancel" }], 1]);
+});
+
+test("aborting_drops_what_had_arrived_and_was_not_read", async () => {
+  const controller = new AbortController();
+  const stream = open(controller.signal);
+  chunks("a", "b");
+  assert.deepEqual(await stream.next(), { done: false, value: "a" });
+  controller.abort(new Error("enough"));
+  await assert.rejects(stream.next(), /enough/);
 });
 
 test("a_signal_aborted_before_the_start_cancels_at_once", async () => {

@@ -96,6 +96,7 @@ test("aborting_rejects_at_once_cancels_that_uuid_and_ignores_the_late_answer", a
   const { uuid } = await peer.received("reload");
   controller.abort();
   await assert.rejects(request, { name: "AbortError" });
+  assert.ok(!transport.pendingUuids().includes(uuid));
   assert.deepEqual((await peer.received("hearth.cancel")).content, { uuid });
   peer.post({ kind: "return", uuid, content: null });
   peer.post({ kind: "return", uuid: (await peer.received("getMessage")).uuid, content: "still here" });

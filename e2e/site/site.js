@@ -1,5 +1,5 @@
 // The smallest page of an app, with what tests do over and over. `window.client` is the module of the client under test,
-// `window.site` drives it. Nothing here knows which of the two clients it is.
+// `window.tab` drives it. Nothing here knows which of the two clients it is.
 
 /** Registers the worker, waits until it controls this page, then imports the client. */
 export function start(moduleUrl) {
@@ -20,7 +20,7 @@ async function useWorker() {
   await controlled;
 }
 
-window.site = {
+window.tab = {
   /** Progress texts of all loads of this page. */
   progress: [],
 
@@ -29,7 +29,7 @@ window.site = {
     const record = { model: new URL(url, location.href).href, model_id: id, model_lib: "unused.wasm", overrides };
     const config = {
       appConfig: { model_list: [record] },
-      initProgressCallback: (report) => site.progress.push(report),
+      initProgressCallback: (report) => tab.progress.push(report),
     };
     const startedMs = performance.now();
     window.engine = await client[make](id, config, chatOpts);
@@ -51,7 +51,7 @@ window.site = {
       ...request,
       stream: true,
     });
-    return site.collect(chunks);
+    return tab.collect(chunks);
   },
 
   async collect(chunks) {

@@ -24,7 +24,7 @@ export function readGguf(file) {
   };
   /** @param {number} type */
   const skip = (type) => {
-    if (type === STRING) at += u64();
+    if (type === STRING) text();
     else if (type === ARRAY) for (let item = u32(), left = u64(); left > 0; left -= 1) skip(item);
     else at += SIZES.get(type) ?? Number.NaN;
   };

@@ -1,8 +1,10 @@
 // The site as tests use it: a server of its own (an origin of its own, with its own storage and service worker), pages with
 // one of the two clients, and what tests do to the worker behind the pages' backs.
 
-import { expect, test as base, type BrowserContext, type CDPSession, type Page } from "@playwright/test";
+import { expect, test as base, type BrowserContext, type Page } from "@playwright/test";
 import { TestServer } from "../server.mjs";
+
+export { stopWorker } from "./worker.mjs";
 
 /** Which client a page has. */
 export type ClientName = "stock" | "hearth";
@@ -46,8 +48,9 @@ export interface Chunk {
   usage?: Usage;
 }
 interface Engine {
-  chat: { completions: { create(request: object): Promise<AsyncIterable<Chunk> & AsyncIterator<Chunk>> } };
-  reload(id: string, options?: object): Promise<void>;
+  chat: { completions: { create(request: object): Promise<AsyncIterable<Chunk> & AsyncIterator<Chunk, any>> } };
+  reload(id: string, chatOpts?: object, options?: object): Promise<void>;
+  setInitProgressCallback(callback: (report: { text: string }) => void): void;
   unload(): Promise<void>;
   resetChat(): Promise<void>;
   getMessage(): Promise<string>;
@@ -58,7 +61,7 @@ interface Engine {
 
 declare global {
   /** See site/site.js. */
-  const site: {
+  const tab: {
     progress: { progress: number; text: string }[];
     load(options: LoadOptions): Promise<number>;
     ask(request: object): Promise<Answer>;
@@ -110,37 +113,16 @@ export class Site {
 }
 
 export const load = (page: Page, options: LoadOptions): Promise<number> =>
-  page.evaluate((given) => site.load(given), options);
-export const ask = (page: Page, request: object): Promise<Answer> => page.evaluate((given) => site.ask(given), request);
+  page.evaluate((given) => tab.load(given), options);
+export const ask = (page: Page, request: object): Promise<Answer> => page.evaluate((given) => tab.ask(given), request);
 export const stream = (page: Page, request: object): Promise<Streamed> =>
-  page.evaluate((given) => site.stream(given), request);
+  page.evaluate((given) => tab.stream(given), request);
 export const loadFailure = (page: Page, options: LoadOptions): Promise<Failure> =>
-  page.evaluate((given) => site.failure(() => site.load(given)), options);
+  page.evaluate((given) => tab.failure(() => tab.load(given)), options);
 export const askFailure = (page: Page, request: object): Promise<Failure> =>
-  page.evaluate((given) => site.failure(() => site.ask(given)), request);
+  page.evaluate((given) => tab.failure(() => tab.ask(given)), request);
 export const progressTexts = (page: Page): Promise<string[]> =>
-  page.evaluate(() => site.progress.map(({ text }) => text));
-
-/** Stops the service worker as the browser does when it wants its memory back, and waits until it has stopped. */
-export async function stopWorker(page: Page): Promise<void> {
-  const session = await page.context().newCDPSession(page);
-  try {
-    const stopped = workerHas(session, "stopped");
-    await session.send("ServiceWorker.enable");
-    await session.send("ServiceWorker.stopAllWorkers");
-    await stopped;
-  } finally {
-    await session.detach();
-  }
-}
-
-function workerHas(session: CDPSession, status: string): Promise<void> {
-  return new Promise((resolve) => {
-    session.on("ServiceWorker.workerVersionUpdated", ({ versions }) => {
-      if (versions.some((version) => version.status === "activated" && version.runningStatus === status)) resolve();
-    });
-  });
-}
+  page.evaluate(() => tab.progress.map(({ text }) => text));
 
 /** A test with a site that nobody else uses. */
 export const test = base.extend<{ site: Site }>({

@@ -12,7 +12,10 @@ const ANSWER_MS = 120_000;
 
 async function open(page: Page): Promise<void> {
   await page.goto(`${server.origin}/demo/`);
-  await expect(page.getByRole("button", { name: "Send" })).toBeEnabled({ timeout: ANSWER_MS });
+  const trouble = page.getByRole("alert");
+  await expect(page.locator("#send:enabled").or(trouble)).toBeVisible({ timeout: ANSWER_MS });
+  // Its text is in the failure then, at once.
+  if (await trouble.isVisible()) expect(await trouble.textContent()).toBe("");
 }
 
 /** Greedy and short, so that the text is known. */

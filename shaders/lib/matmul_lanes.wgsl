@@ -6,10 +6,10 @@
 
 @group(0) @binding(2) var<storage, read> x: array<vec4<f32>>;
 
-fn multiply(id: InvocationId) -> Tile {
+fn multiply(workgroup: vec3<u32>, id: InvocationId) -> Tile {
     let lane = id.thread % LANES;
-    let first_row = (id.workgroup.x * (WORKGROUP / LANES) + id.thread / LANES) * ROWS;
-    let first_column = id.workgroup.y * COLS;
+    let first_row = (workgroup.x * (WORKGROUP / LANES) + id.thread / LANES) * ROWS;
+    let first_column = workgroup.y * COLS;
     let starts = column_starts(first_column, params.blocks_per_row * 8u);
     let first = first_element(lane);
     let decoder = make_decoder(first);

@@ -44,9 +44,9 @@ fn add_octets(dots: Dots, rows: RowBlocks, starts: ColumnStarts, block: u32, oct
     );
 }
 
-fn multiply(id: InvocationId) -> Tile {
-    let first_row = (id.workgroup.x * WORKGROUP + id.thread) * ROWS;
-    let first_column = id.workgroup.y * COLS;
+fn multiply(workgroup: vec3<u32>, id: InvocationId) -> Tile {
+    let first_row = (workgroup.x * WORKGROUP + id.thread) * ROWS;
+    let first_column = workgroup.y * COLS;
     let last_row = params.num_rows - 1u;
     let rows = RowBlocks(
         min(vec4<u32>(first_row) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last_row)) * params.blocks_per_row,

@@ -1,7 +1,6 @@
 // Which invocation this is, where none exchanges data through its subgroup.
 
 struct InvocationId {
-    @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
 }
 

@@ -1,7 +1,8 @@
 // Which invocation this is, with its place in its subgroup. Needs the `subgroups` feature.
+// The workgroup is a parameter of its own: browsers take all members of a struct as differing between invocations when one does,
+// and a barrier must not depend on such a value.
 
 struct InvocationId {
-    @builtin(workgroup_id) workgroup: vec3<u32>,
     @builtin(local_invocation_index) thread: u32,
     @builtin(subgroup_invocation_id) subgroup_thread: u32,
 }

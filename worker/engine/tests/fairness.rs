@@ -64,6 +64,23 @@ fn pages_that_an_owner_has_in_plenty_are_given_to_one_that_has_none() {
 }
 
 #[test]
+fn when_pages_run_out_an_owner_with_many_gives_way_before_one_with_one() {
+    // Whoever happens to need the first page that is not there.
+    for lengths in [[1, 1, 1, 1], [3, 1, 1, 1], [1, 4, 2, 3], [2, 3, 4, 1], [4, 3, 3, 2], [4, 2, 2, 2]] {
+        let mut harness = Harness::new(StepLimits { num_blocks: 30, ..roomy_limits() }, 120);
+        let prompt = |index: u32, length: u32| (0..length).map(move |t| index * 9 + t);
+        let many: Vec<_> = (0..3u32)
+            .map(|index| harness.add(request(1, prompt(index, lengths[index as usize]), 40)))
+            .collect();
+        let one = harness.add(request(2, prompt(3, lengths[3]), 40));
+        harness.run();
+        let preemptions = |id: &SequenceId| harness.outcome(*id).stats().preemptions;
+        assert!(many.iter().any(|id| preemptions(id) > 0), "the pool is too small for four");
+        assert_eq!(preemptions(&one), 0, "though it is the youngest: {lengths:?}");
+    }
+}
+
+#[test]
 fn more_owners_than_slots_take_turns() {
     let mut harness = Harness::new(StepLimits { num_sampler_slots: 2, ..roomy_limits() }, WINDOW);
     let ids: Vec<_> = (0..5).map(|owner| harness.add(request(owner, [owner as u32, 1, 2], 300))).collect();

@@ -274,7 +274,9 @@ impl Gpu {
         let done = receiver.await;
         match self.fault() {
             Some(Fault::Lost(reason)) => Err(GpuError::Lost { reason }),
-            Some(Fault::Error(reason)) => Err(GpuError::Device { what: "writing buffers".to_owned(), reason }),
+            Some(Fault::Error(reason)) => {
+                Err(GpuError::Device { what: "writing buffers".to_owned(), reason })
+            }
             None if done.is_err() => {
                 Err(GpuError::Lost { reason: "the queue dropped its callbacks".to_owned() })
             }

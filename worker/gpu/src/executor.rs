@@ -149,7 +149,7 @@ pub async fn load(
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<GpuExecutor, LoadError> {
     let limits = options.limits()?;
-    let shape = ModelShape { config, kv_type: options.kv_type, limits };
+    let shape = ModelShape { capabilities: gpu.capabilities(), config, kv_type: options.kv_type, limits };
     shape.check()?;
     let layout = ModelLayout::new(config, tensors, gpu.capabilities().max_binding_bytes)?;
     let mut pipelines = ModelPipelines::new(gpu);
@@ -256,7 +256,8 @@ impl GpuExecutor {
                 continue;
             }
             let counts = dense(self.vocab_size, reset.counts.iter().filter(|(_, count)| *count > 0).copied());
-            let bias = dense(self.vocab_size, reset.bias.iter().map(|&(token, bias)| (token, bias.to_bits())));
+            let bias =
+                dense(self.vocab_size, reset.bias.iter().map(|&(token, bias)| (token, bias.to_bits())));
             self.write_table(reset.slot, counts.as_deref(), false);
             self.write_table(reset.slot, bias.as_deref(), true);
             let state = &mut self.slots[reset.slot.index()];

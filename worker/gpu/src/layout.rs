@@ -318,14 +318,17 @@ mod tests {
         // A row has 128 bytes; 40 rows fit, and 40 is a multiple of 8.
         let mut builder = builder(&tensors, 128 * 43);
         builder.stacked("e".to_owned(), &[(TensorName::Embedding, 100)], 64).expect("the tensor is there");
-        let rows: Vec<_> = builder.layout.matrices[0].segments.iter().map(|s| (s.first_row, s.num_rows)).collect();
+        let rows: Vec<_> =
+            builder.layout.matrices[0].segments.iter().map(|s| (s.first_row, s.num_rows)).collect();
         assert_eq!(rows, [(0, 40), (40, 40), (80, 20)]);
     }
 
     #[test]
     fn interleaved_tensors_of_different_formats_become_f32() {
         let (gate, up) = (TensorName::Layer(0, LayerTensor::Gate), TensorName::Layer(0, LayerTensor::Up));
-        for (format, expected) in [(BlockFormat::Q4_0, WeightFormat::Q4), (BlockFormat::Q8_0, WeightFormat::F32)] {
+        for (format, expected) in
+            [(BlockFormat::Q4_0, WeightFormat::Q4), (BlockFormat::Q8_0, WeightFormat::F32)]
+        {
             let tensors = tensors(&[(gate, BlockFormat::Q4_1, 32, 64), (up, format, 32, 64)]);
             let mut builder = builder(&tensors, 1 << 20);
             builder.interleaved("gate_up".to_owned(), [gate, up], 32, 64).expect("both tensors are there");
@@ -338,10 +341,7 @@ mod tests {
     fn missing_and_misshapen_tensors_are_named() {
         let tensors = tensors(&[(Q, BlockFormat::F16, 32, 64)]);
         let mut builder = builder(&tensors, 1 << 20);
-        assert_eq!(
-            builder.stacked(String::new(), &[(K, 32)], 64),
-            Err(LoadError::MissingTensor { name: K })
-        );
+        assert_eq!(builder.stacked(String::new(), &[(K, 32)], 64), Err(LoadError::MissingTensor { name: K }));
         let shape = builder.stacked(String::new(), &[(Q, 64)], 64);
         assert!(matches!(shape, Err(LoadError::TensorShape { rows: 32, expected_rows: 64, .. })));
     }

@@ -19,9 +19,9 @@ pub mod repack;
 pub mod select;
 pub mod shaders;
 pub mod step_buffer;
-pub mod weights;
 #[cfg(target_arch = "wasm32")]
 mod web;
+pub mod weights;
 
 pub use device::{Capabilities, CapabilityMask, Fault, Gpu, GpuOptions, SubgroupSizes};
 pub use error::{GpuError, LoadError};

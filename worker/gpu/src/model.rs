@@ -6,14 +6,14 @@ use std::rc::Rc;
 use hearth_engine::model::{Activation, ModelConfig};
 use hearth_engine::plan::StepLimits;
 
-use crate::device::{Allocator, Gpu};
+use crate::device::{Allocator, Capabilities, Gpu};
 use crate::error::{GpuError, LoadError};
 use crate::layout::{ModelLayout, row_stride};
 use crate::ops::attention::{self, AttentionShape, KvType};
+use crate::ops::embed;
 use crate::ops::matmul::{self, Epilogue, Gate, MAX_ROTATION_PAIRS, MatmulParams, MatmulVariant, QkvParams};
 use crate::ops::norm::{self, NormShape};
 use crate::ops::sample::{self, SampleShape};
-use crate::ops::embed;
 use crate::pipelines::{Bind, Pipeline, Pipelines};
 use crate::repack::WeightFormat;
 use crate::select;
@@ -103,6 +103,7 @@ pub(crate) struct Buffers {
 /// What a model is built for.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ModelShape<'a> {
+    pub capabilities: &'a Capabilities,
     pub config: &'a ModelConfig,
     pub kv_type: KvType,
     pub limits: StepLimits,
@@ -125,11 +126,16 @@ impl ModelShape<'_> {
             q_stride: self.q_rows(),
             out_stride: row_stride(self.q_rows()),
             kv_type: self.kv_type,
+            tuning: select::attention_tuning(self.capabilities),
         }
     }
 
     fn sample(&self) -> SampleShape {
-        SampleShape { vocab: self.config.vocab_size, logits_stride: self.logits_stride() }
+        SampleShape {
+            vocab: self.config.vocab_size,
+            logits_stride: self.logits_stride(),
+            workgroup: select::sample_workgroup(self.capabilities),
+        }
     }
 
     /// Elements of a row of the logits.
@@ -144,7 +150,13 @@ impl ModelShape<'_> {
 
     fn norm(&self, only_sampled: bool) -> NormShape {
         let hidden = self.config.hidden_size;
-        NormShape { hidden, stride: row_stride(hidden), eps: self.config.rms_norm_eps, only_sampled }
+        NormShape {
+            hidden,
+            stride: row_stride(hidden),
+            eps: self.config.rms_norm_eps,
+            only_sampled,
+            workgroup: select::norm_workgroup(self.capabilities),
+        }
     }
 
     fn gate(&self) -> Epilogue {
@@ -159,7 +171,11 @@ impl ModelShape<'_> {
             return unsupported("a head size", config.head_dim, "a multiple of 4, at most 1024");
         }
         if config.num_kv_heads == 0 || !config.num_heads.is_multiple_of(config.num_kv_heads) {
-            return unsupported("a number of query heads", config.num_heads, "a multiple of the key-value heads");
+            return unsupported(
+                "a number of query heads",
+                config.num_heads,
+                "a multiple of the key-value heads",
+            );
         }
         let rotary = config.rope.rotary_dim;
         if !rotary.is_multiple_of(2) || rotary > config.head_dim || rotary / 2 > MAX_ROTATION_PAIRS {
@@ -260,7 +276,8 @@ impl Buffers {
                     .collect::<Vec<_>>()
             })
             .await?;
-        gpu.allocate("activations", |allocator| Self::create(allocator, shape, num_uniforms, kv, arena_bytes)).await
+        gpu.allocate("activations", |allocator| Self::create(allocator, shape, num_uniforms, kv, arena_bytes))
+            .await
     }
 
     fn create(
@@ -444,7 +461,12 @@ impl Builder<'_> {
         self.put_uniform(bytemuck::cast_slice(&frequencies))
     }
 
-    fn put_params(&mut self, segment: &SegmentBuffers, blocks_per_row: u32, output_stride: u32) -> (u64, u64) {
+    fn put_params(
+        &mut self,
+        segment: &SegmentBuffers,
+        blocks_per_row: u32,
+        output_stride: u32,
+    ) -> (u64, u64) {
         self.put_uniform(bytemuck::bytes_of(&MatmulParams {
             first_row: segment.segment.first_row,
             num_rows: segment.segment.num_rows,
@@ -533,11 +555,9 @@ impl Builder<'_> {
     fn attention(&mut self, kv: &wgpu::Buffer) {
         let buffers = self.buffers;
         let shape = self.shape.attention();
-        let workgroup = select::decode_attention_workgroup(self.gpu.capabilities());
-        let share_quads = select::attention_shares_quads(self.gpu.capabilities());
         let pipelines = &mut self.pipelines.pipelines;
-        let decode = pipelines.get(self.gpu, &attention::decode_kernel(&shape, workgroup, share_quads));
-        let prefill = pipelines.get(self.gpu, &attention::prefill_kernel(&shape, share_quads));
+        let decode = pipelines.get(self.gpu, &attention::decode_kernel(&shape));
+        let prefill = pipelines.get(self.gpu, &attention::prefill_kernel(&shape));
         let binds = [(&buffers.step).into(), (&buffers.q).into(), kv.into(), (&buffers.attention).into()];
         let decode = Work::Wide(decode, shape.decode_grid_x(), Count::SingleRows);
         self.push(Stage::Body, "attention_decode", decode, &binds);
@@ -566,13 +586,21 @@ impl Builder<'_> {
     }
 
     fn gated(&mut self, segment: &SegmentBuffers, blocks_per_row: u32) {
-        let params = self.put_params(segment, blocks_per_row, row_stride(self.shape.config.intermediate_size));
+        let params =
+            self.put_params(segment, blocks_per_row, row_stride(self.shape.config.intermediate_size));
         let work = self.columns(self.shape.gate(), segment, Count::Rows);
         let io = [&self.buffers.normed, &self.buffers.gated];
         self.product(Stage::Body, work, segment, io, params);
     }
 
-    fn product(&mut self, stage: Stage, work: Work, segment: &SegmentBuffers, io: [&wgpu::Buffer; 2], params: (u64, u64)) {
+    fn product(
+        &mut self,
+        stage: Stage,
+        work: Work,
+        segment: &SegmentBuffers,
+        io: [&wgpu::Buffer; 2],
+        params: (u64, u64),
+    ) {
         let label = if stage == Stage::Head { "logits" } else { "gated" };
         let [input, out] = io;
         self.push(

@@ -76,7 +76,9 @@ impl Readback {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => {
                     readback.forget_mapping();
-                    return Err(fault_error(&gpu).unwrap_or(ExecutorError::Device { reason: error.to_string() }));
+                    return Err(
+                        fault_error(&gpu).unwrap_or(ExecutorError::Device { reason: error.to_string() })
+                    );
                 }
                 Err(_) => {
                     let reason = "the device dropped a pending map".to_owned();

@@ -131,7 +131,9 @@ pub fn repack(format: BlockFormat, columns: u32, rows: &[u8], codes: &mut Vec<u3
                 codes.resize(start + (blocks_per_row(columns) * 32) as usize, 0);
             }
         }
-        _ => unreachable!("WeightFormat::of sends encodings without a layout of their own through repack_f32"),
+        _ => {
+            unreachable!("WeightFormat::of sends encodings without a layout of their own through repack_f32")
+        }
     }
 }
 
@@ -192,7 +194,8 @@ mod tests {
         let words = &codes[block * format.code_words() as usize..];
         let affine = |code: u32| {
             let scale = scales[block];
-            f16::from_bits(scale as u16).to_f32() * code as f32 + f16::from_bits((scale >> 16) as u16).to_f32()
+            f16::from_bits(scale as u16).to_f32() * code as f32
+                + f16::from_bits((scale >> 16) as u16).to_f32()
         };
         match format {
             WeightFormat::Q4 => affine((words[w] ^ TOP_BIT) >> (8 * i + 4 * high) & 15),
@@ -260,7 +263,11 @@ mod tests {
                     let block = row * 2 + element / 32;
                     let got = unpack(target, &codes, &scales, block, element % 32);
                     let got_f32 = f32::from_bits(as_f32[row * 64 + element]);
-                    assert_eq!((got, got_f32), (expected, expected), "{format:?} row {row} element {element}");
+                    assert_eq!(
+                        (got, got_f32),
+                        (expected, expected),
+                        "{format:?} row {row} element {element}"
+                    );
                 }
             }
         }

@@ -1,6 +1,7 @@
 //! Which variant of a kernel runs: pure functions of what the device can do and of the step's size.
 
 use crate::device::Capabilities;
+use crate::ops::attention::AttentionTuning;
 use crate::ops::matmul::{Core, MatmulVariant};
 
 /// Columns that a variant of the matmul kernels computes together.
@@ -20,16 +21,12 @@ const HARDWARE_LANES: u32 = 32;
 
 /// The matmul variants of a model on this device, by rising number of columns.
 pub fn matmul_variants(capabilities: &Capabilities) -> Vec<MatmulVariant> {
-    COLUMNS.map(|columns| MatmulVariant { columns, core: matmul_core(capabilities, columns) }).to_vec()
+    COLUMNS.map(|columns| MatmulVariant { columns, core: matmul_core(capabilities) }).to_vec()
 }
 
-fn matmul_core(capabilities: &Capabilities, columns: u32) -> Core {
+fn matmul_core(capabilities: &Capabilities) -> Core {
     if capabilities.software {
-        return Core::Rows {
-            workgroup: SOFTWARE_WORKGROUP,
-            unroll: columns <= 2,
-            quad: capabilities.subgroups.is_some(),
-        };
+        return Core::Rows { workgroup: SOFTWARE_WORKGROUP, quad: capabilities.subgroups.is_some() };
     }
     let subgroup_lanes = capabilities.subgroups.map(|sizes| sizes.min).filter(|min| *min >= 8);
     Core::Lanes {
@@ -45,14 +42,32 @@ pub fn variant_for(variants: &[MatmulVariant], columns: u32) -> usize {
     variants.iter().position(|variant| variant.columns >= columns).unwrap_or(variants.len().saturating_sub(1))
 }
 
-/// Invocations of the decode attention that suit the device.
-pub fn decode_attention_workgroup(capabilities: &Capabilities) -> u32 {
-    if capabilities.software { 32 } else { 128 }
+/// How attention is cut.
+///
+/// A software adapter spends about 2 us at a barrier for every subgroup of 4 invocations, as long as for 2,000
+/// multiplications: few invocations and many keys between barriers. And it is bound by loads, which quads share; a GPU serves
+/// repeated loads from its cache.
+pub fn attention_tuning(capabilities: &Capabilities) -> AttentionTuning {
+    if capabilities.software {
+        AttentionTuning {
+            decode_workgroup: 16,
+            tile_queries: 12,
+            chunk_keys: 256,
+            share_quads: capabilities.subgroups.is_some(),
+        }
+    } else {
+        AttentionTuning { decode_workgroup: 128, tile_queries: 32, chunk_keys: 64, share_quads: false }
+    }
 }
 
-/// Whether attention shares loads in quads: software adapters are bound by loads, GPUs serve them from their caches.
-pub fn attention_shares_quads(capabilities: &Capabilities) -> bool {
-    capabilities.software && capabilities.subgroups.is_some()
+/// Invocations of an RMSNorm: on a software adapter one subgroup, so that its barriers cost nothing.
+pub fn norm_workgroup(capabilities: &Capabilities) -> u32 {
+    if capabilities.software { 4 } else { 64 }
+}
+
+/// Invocations of the sampler, which runs on one core of a software adapter whatever their number.
+pub fn sample_workgroup(capabilities: &Capabilities) -> u32 {
+    if capabilities.software { 16 } else { 128 }
 }
 
 #[cfg(test)]
@@ -76,17 +91,13 @@ mod tests {
 
     #[test]
     fn software_adapters_get_rows_and_gpus_lanes() {
-        for columns in COLUMNS {
-            assert!(matches!(
-                matmul_core(&capabilities(true, Some((4, 4))), columns),
-                Core::Rows { quad: true, .. }
-            ));
-            assert!(matches!(
-                matmul_core(&capabilities(true, None), columns),
-                Core::Rows { quad: false, .. }
-            ));
-        }
-        let lanes = |subgroups| match matmul_core(&capabilities(false, subgroups), 1) {
+        let quads = |subgroups| match matmul_core(&capabilities(true, subgroups)) {
+            Core::Rows { quad, .. } => Some(quad),
+            Core::Lanes { .. } => None,
+        };
+        assert_eq!(quads(Some((4, 4))), Some(true));
+        assert_eq!(quads(None), Some(false));
+        let lanes = |subgroups| match matmul_core(&capabilities(false, subgroups)) {
             Core::Lanes { lanes, subgroup, .. } => (lanes, subgroup),
             Core::Rows { .. } => (0, false),
         };

@@ -43,7 +43,9 @@ pub struct StepShape {
 /// Whether penalties change these settings' logits.
 pub fn has_penalties(sample: &SampleRow) -> bool {
     let settings = &sample.settings;
-    settings.repetition_penalty != 1.0 || settings.frequency_penalty != 0.0 || settings.presence_penalty != 0.0
+    settings.repetition_penalty != 1.0
+        || settings.frequency_penalty != 0.0
+        || settings.presence_penalty != 0.0
 }
 
 /// Words of the largest step.

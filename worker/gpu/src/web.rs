@@ -58,8 +58,7 @@ async fn request_handle(gpu: &JsValue) -> Result<JsValue, GpuError> {
     set(&options, "powerPreference", &"high-performance".into());
     let reason = |error: JsValue| GpuError::NoAdapter { reason: words(&error) };
     let promise = request.call1(gpu, &options).map_err(reason)?;
-    let handle =
-        wasm_bindgen_futures::JsFuture::from(Promise::resolve(&promise)).await.map_err(reason)?;
+    let handle = wasm_bindgen_futures::JsFuture::from(Promise::resolve(&promise)).await.map_err(reason)?;
     if handle.is_object() {
         Ok(handle)
     } else {

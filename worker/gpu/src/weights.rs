@@ -136,7 +136,10 @@ async fn allocate(gpu: &Gpu, layout: &ModelLayout) -> Result<Weights, GpuError> 
     Ok(Weights { matrices: weights.0, vectors: weights.1, bytes })
 }
 
-fn allocate_matrix(allocator: &mut crate::device::Allocator<'_>, matrix: &MatrixLayout) -> Vec<SegmentBuffers> {
+fn allocate_matrix(
+    allocator: &mut crate::device::Allocator<'_>,
+    matrix: &MatrixLayout,
+) -> Vec<SegmentBuffers> {
     let blocks = u64::from(matrix.blocks_per_row());
     matrix
         .segments
@@ -190,7 +193,8 @@ impl Loader<'_> {
                         continue;
                     }
                     let row_bytes = tensor.row_bytes() as usize;
-                    let part = (start - rows.start) as usize * row_bytes..(end - rows.start) as usize * row_bytes;
+                    let part =
+                        (start - rows.start) as usize * row_bytes..(end - rows.start) as usize * row_bytes;
                     self.rows.clear();
                     self.rows.append(tensor, &bytes[part], segment.format);
                     let row = (first_row + start - segment.first_row) as usize * blocks;
@@ -215,9 +219,8 @@ impl Loader<'_> {
         let Some(format) = self.weights.matrices[matrix].first().map(|b| b.segment.format) else { return };
         let blocks = blocks_per_row(tensor.columns) as usize;
         let widths = [blocks * format.code_words() as usize, blocks * format.scale_words() as usize];
-        let is_second = self.held.get(&matrix).is_some_and(|held| {
-            held.codes.len() == tensor.rows as usize * widths[0]
-        });
+        let is_second =
+            self.held.get(&matrix).is_some_and(|held| held.codes.len() == tensor.rows as usize * widths[0]);
         if !is_second {
             self.held.entry(matrix).or_default().append(tensor, bytes, format);
             return;

@@ -29,7 +29,8 @@ fn numbers<T>(value: &Value, convert: impl Fn(&Value) -> Option<T>) -> Vec<T> {
 }
 
 fn golden() -> Golden {
-    let text = std::fs::read_to_string(fixture("tiny/gguf-llama/expected.json")).expect("the fixture is there");
+    let text =
+        std::fs::read_to_string(fixture("tiny/gguf-llama/expected.json")).expect("the fixture is there");
     let json: Value = serde_json::from_str(&text).expect("valid JSON");
     let ids = |v: &Value| numbers(v, |n| n.as_u64().map(|n| n as u32));
     let floats = |v: &Value| numbers(v, |n| n.as_f64().map(|n| n as f32));
@@ -71,7 +72,13 @@ fn prompt_logits(executor: &mut GpuExecutor, planner: &mut Planner, ids: &[u32],
 }
 
 /// Greedy tokens after a prompt, one step at a time.
-fn generate(executor: &mut GpuExecutor, planner: &mut Planner, ids: &[u32], chunk: usize, count: usize) -> Vec<u32> {
+fn generate(
+    executor: &mut GpuExecutor,
+    planner: &mut Planner,
+    ids: &[u32],
+    chunk: usize,
+    count: usize,
+) -> Vec<u32> {
     let mut sequence = planner.sequence(1);
     let mut tokens = Vec::new();
     let mut next = ids.to_vec();
@@ -80,7 +87,8 @@ fn generate(executor: &mut GpuExecutor, planner: &mut Planner, ids: &[u32], chun
         for (start, part) in (0..).step_by(chunk).zip(next.clone().chunks(chunk)) {
             let sample = if !is_prompt || start + part.len() == next.len() { greedy() } else { None };
             let plan = planner.plan(&mut [(&mut sequence, known(part), sample)]);
-            let output = pollster::block_on(executor.submit(&plan).expect("the plan fits")).expect("the step runs");
+            let output =
+                pollster::block_on(executor.submit(&plan).expect("the plan fits")).expect("the step runs");
             assert_eq!(output.step, plan.step);
             tokens.extend(output.tokens.iter().map(|t| t.0));
         }
@@ -105,7 +113,13 @@ fn logits_equal_the_reference_on_every_kernel_variant() {
             for prompt in &golden.prompts {
                 let mut planner = Planner::new(&executor);
                 let logits = prompt_logits(&mut executor, &mut planner, &prompt.ids, 160);
-                assert_close(&format!("{name}, {kv_type:?}, {}", prompt.id), &logits, &prompt.logits, atol, rtol);
+                assert_close(
+                    &format!("{name}, {kv_type:?}, {}", prompt.id),
+                    &logits,
+                    &prompt.logits,
+                    atol,
+                    rtol,
+                );
             }
         }
     }

@@ -7,13 +7,14 @@ use std::path::Path;
 use hearth_gpu::KvType;
 use hearth_gpu::kernel::{Access, Dialect, Kernel, SUBGROUPS, Value};
 use hearth_gpu::ops::attention::{self, AttentionShape};
-use hearth_gpu::ops::matmul::{self, Core, Epilogue, Gate, MatmulParams, MatmulVariant, QkvParams};
+use hearth_gpu::ops::embed;
+use hearth_gpu::ops::matmul::{self, Epilogue, Gate, MatmulParams, MatmulVariant, QkvParams};
 use hearth_gpu::ops::norm::{self, NormShape};
 use hearth_gpu::ops::sample::{self, SampleShape};
-use hearth_gpu::ops::embed;
 use hearth_gpu::repack::WeightFormat;
 use hearth_gpu::shaders::ALL_PARTS;
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use hearth_gpu::{Capabilities, SubgroupSizes, select};
+use naga::valid::{ModuleInfo, ValidationFlags, Validator};
 
 const MAX_WORKGROUP_BYTES: u32 = 16384;
 const MAX_INVOCATIONS: u32 = 256;
@@ -21,14 +22,11 @@ const MAX_STORAGE_BUFFERS: usize = 8;
 
 fn matmul_variants() -> Vec<MatmulVariant> {
     let mut variants = Vec::new();
-    for columns in [1, 2, 4, 8] {
-        for quad in [false, true] {
-            for unroll in [false, true] {
-                variants.push(MatmulVariant { columns, core: Core::Rows { workgroup: 16, unroll, quad } });
-            }
-        }
-        for (lanes, subgroup) in [(32, true), (8, true), (32, false)] {
-            variants.push(MatmulVariant { columns, core: Core::Lanes { workgroup: 128, rows: 4, lanes, subgroup } });
+    for software in [true, false] {
+        for subgroups in
+            [None, Some(SubgroupSizes { min: 4, max: 4 }), Some(SubgroupSizes { min: 32, max: 32 })]
+        {
+            variants.extend(select::matmul_variants(&capabilities(software, subgroups)));
         }
     }
     variants
@@ -52,24 +50,66 @@ fn all_kernels() -> Vec<Kernel> {
         }
     }
     for only_sampled in [false, true] {
-        kernels.push(norm::kernel(&NormShape { hidden: 90, stride: 96, eps: 1e-5, only_sampled }));
+        for workgroup in [4, 64] {
+            kernels.push(norm::kernel(&NormShape {
+                hidden: 90,
+                stride: 96,
+                eps: 1e-5,
+                only_sampled,
+                workgroup,
+            }));
+        }
     }
-    for (num_heads, num_kv_heads, head_dim) in
-        [(9, 3, 64), (14, 2, 64), (32, 32, 80), (32, 32, 96), (64, 8, 128), (8, 1, 256), (71, 1, 64), (5, 1, 4)]
-    {
+    for (num_heads, num_kv_heads, head_dim) in [
+        (9, 3, 64),
+        (14, 2, 64),
+        (32, 32, 80),
+        (32, 32, 96),
+        (64, 8, 128),
+        (8, 1, 256),
+        (71, 1, 64),
+        (5, 1, 4),
+    ] {
         for kv_type in [KvType::F16, KvType::F32] {
             let q_stride: u32 = num_heads * head_dim;
             let out_stride = q_stride.next_multiple_of(32);
-            let shape = AttentionShape { num_heads, num_kv_heads, head_dim, q_stride, out_stride, kv_type };
-            for quad in [false, true] {
-                kernels.push(attention::prefill_kernel(&shape, quad));
-                kernels.extend([32, 128].map(|workgroup| attention::decode_kernel(&shape, workgroup, quad)));
+            for software in [true, false] {
+                for subgroups in [None, Some(SubgroupSizes { min: 4, max: 4 })] {
+                    let tuning = select::attention_tuning(&capabilities(software, subgroups));
+                    let shape = AttentionShape {
+                        num_heads,
+                        num_kv_heads,
+                        head_dim,
+                        q_stride,
+                        out_stride,
+                        kv_type,
+                        tuning,
+                    };
+                    kernels.extend([attention::prefill_kernel(&shape), attention::decode_kernel(&shape)]);
+                }
             }
         }
     }
-    let shape = SampleShape { vocab: 49_152, logits_stride: 49_152 };
-    kernels.extend([sample::prepare_kernel(&shape), sample::pick_kernel(&shape)]);
+    for workgroup in [16, 128] {
+        let shape = SampleShape { vocab: 49_151, logits_stride: 49_152, workgroup };
+        kernels.extend([sample::prepare_kernel(&shape), sample::pick_kernel(&shape)]);
+    }
     kernels
+}
+
+/// WebGPU's defaults.
+fn capabilities(software: bool, subgroups: Option<SubgroupSizes>) -> Capabilities {
+    Capabilities {
+        software,
+        subgroups,
+        shader_f16: false,
+        timestamps: false,
+        max_binding_bytes: 128 << 20,
+        max_buffer_bytes: 256 << 20,
+        max_workgroup_bytes: MAX_WORKGROUP_BYTES,
+        max_invocations: MAX_INVOCATIONS,
+        max_workgroups_per_dimension: 65535,
+    }
 }
 
 fn parse(kernel: &Kernel) -> (naga::Module, ModuleInfo) {
@@ -78,9 +118,10 @@ fn parse(kernel: &Kernel) -> (naga::Module, ModuleInfo) {
         Ok(module) => module,
         Err(error) => panic!("{}: {}", kernel.label, error.emit_to_string(&source)),
     };
-    let mut capabilities = Capabilities::empty();
+    // unpack2x16float and pack2x16float are core WGSL.
+    let mut capabilities = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     if kernel.enables.contains(&SUBGROUPS) {
-        capabilities |= Capabilities::SUBGROUP;
+        capabilities |= naga::valid::Capabilities::SUBGROUP;
     }
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     if kernel.enables.contains(&SUBGROUPS) {

@@ -14,8 +14,8 @@ use js_sys::{ArrayBuffer, Function, Promise, Reflect, Uint8Array};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::JsFuture;
 use web_sys::{
-    MessageChannel, Performance, RequestInit, Response, ServiceWorkerGlobalScope, StorageEstimate, StorageManager,
-    SubtleCrypto,
+    MessageChannel, Performance, RequestInit, Response, ServiceWorkerGlobalScope, StorageEstimate,
+    StorageManager, SubtleCrypto,
 };
 
 /// Reads `globalThis.a.b.c`; undefined and null are `None`.
@@ -32,7 +32,14 @@ fn global_path(path: &[&str]) -> Option<JsValue> {
 
 /// Words for any thrown value: what `String(value)` gives.
 pub fn describe(value: &JsValue) -> String {
-    let text = || global_path(&["String"])?.dyn_into::<Function>().ok()?.call1(&JsValue::UNDEFINED, value).ok()?.as_string();
+    let text = || {
+        global_path(&["String"])?
+            .dyn_into::<Function>()
+            .ok()?
+            .call1(&JsValue::UNDEFINED, value)
+            .ok()?
+            .as_string()
+    };
     text().unwrap_or_else(|| "a value that has no words".to_owned())
 }
 
@@ -74,7 +81,9 @@ pub fn random_uuid() -> String {
         let make: Function = Reflect::get(&crypto, &JsValue::from_str("randomUUID")).ok()?.dyn_into().ok()?;
         make.call0(&crypto).ok()?.as_string()
     };
-    uuid().unwrap_or_else(|| format!("{:x}-{:x}", js_sys::Date::now() as u64, (js_sys::Math::random() * 1e15) as u64))
+    uuid().unwrap_or_else(|| {
+        format!("{:x}-{:x}", js_sys::Date::now() as u64, (js_sys::Math::random() * 1e15) as u64)
+    })
 }
 
 /// 53 random bits, good enough to make draws differ.

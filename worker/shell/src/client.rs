@@ -121,8 +121,13 @@ impl Client {
 
     /// Cancelling may end the work at once, which removes it from the table: nothing is borrowed meanwhile.
     fn cancel_where(&self, matches: impl Fn(&Work) -> bool) {
-        let cancels: Vec<_> =
-            self.work.borrow().values().filter(|work| matches(work)).map(|work| work.cancel.clone()).collect();
+        let cancels: Vec<_> = self
+            .work
+            .borrow()
+            .values()
+            .filter(|work| matches(work))
+            .map(|work| work.cancel.clone())
+            .collect();
         for cancel in cancels {
             cancel();
         }

@@ -98,9 +98,9 @@ impl ShellError {
                 OptionsError::Value(error) => error.name(),
                 OptionsError::Field(error) => error.name(),
             }),
-            Self::Gguf(GgufError::Source(error)) | Self::Source(error) | Self::Load(LoadError::Source(error)) => {
-                of_source(error)
-            }
+            Self::Gguf(GgufError::Source(error))
+            | Self::Source(error)
+            | Self::Load(LoadError::Source(error)) => of_source(error),
             Self::Gguf(_) | Self::Tokenizer(_) => named("ModelFileError"),
             Self::Template(_) => named("ChatTemplateError"),
             Self::Gpu(error) | Self::Load(LoadError::Gpu(error)) => of_gpu(error),
@@ -123,7 +123,9 @@ impl ShellError {
     /// True when the stored file is not what it should be: keeping it would fail every later load.
     pub fn blames_file(&self) -> bool {
         match self {
-            Self::Gguf(GgufError::Source(error)) | Self::Source(error) | Self::Load(LoadError::Source(error)) => {
+            Self::Gguf(GgufError::Source(error))
+            | Self::Source(error)
+            | Self::Load(LoadError::Source(error)) => {
                 matches!(error, SourceError::OutOfRange { .. })
             }
             Self::Gguf(_) => true,
@@ -184,10 +186,11 @@ fn of_gpu(error: &GpuError) -> WireError {
 fn of_engine(error: &EngineError) -> WireError {
     let text = error.to_string();
     match error {
-        EngineError::Executor(ExecutorError::DeviceLost { .. }) => {
-            WireError::new("DeviceLostError", format!("{text}; send the request again, the model is loaded anew"))
-                .with_detail("retryable", true)
-        }
+        EngineError::Executor(ExecutorError::DeviceLost { .. }) => WireError::new(
+            "DeviceLostError",
+            format!("{text}; send the request again, the model is loaded anew"),
+        )
+        .with_detail("retryable", true),
         EngineError::Executor(_) => WireError::new("GPUError", text),
         _ => ChatError::Engine(error.clone()).to_wire(),
     }

@@ -46,9 +46,16 @@ impl Host {
     /// Handles one message of a client. `port` is the message's transferred port or undefined; `reply` sends one message to
     /// the client. The promise resolves when everything that the message caused has ended.
     #[wasm_bindgen(js_name = handleMessage)]
-    pub fn handle_message(&self, client_id: String, data: JsValue, port: JsValue, reply: Function) -> Promise {
+    pub fn handle_message(
+        &self,
+        client_id: String,
+        data: JsValue,
+        port: JsValue,
+        reply: Function,
+    ) -> Promise {
         if let Some(panic) = PANIC.with_borrow(Clone::clone) {
-            let answers = Answers::new(reply, message::find_uuid(&data).unwrap_or_default(), self.worker.log.clone());
+            let answers =
+                Answers::new(reply, message::find_uuid(&data).unwrap_or_default(), self.worker.log.clone());
             answers.fail(ShellError::Crashed { panic }.to_wire());
             return Promise::resolve(&JsValue::UNDEFINED);
         }
@@ -103,7 +110,9 @@ async fn handle(worker: &Rc<Worker>, client_id: &str, data: &JsValue, port: &JsV
     drop(message);
     let client = worker.client(client_id);
     match (request.body, port) {
-        (RequestBody::Stream(content), Some(port)) => worker.push_stream(&client, content, port, &answers).await,
+        (RequestBody::Stream(content), Some(port)) => {
+            worker.push_stream(&client, content, port, &answers).await
+        }
         (body, _) => match answer(worker, &client, body, &answers).await {
             Ok(Some(content)) => answers.send(&Reply::done(answers.uuid(), content)),
             Ok(None) => {}
@@ -155,7 +164,9 @@ async fn answer(
             ReturnContent::Nothing
         }
         RequestBody::ChatCompletionNonStreaming(content) => worker.complete(client, content, answers).await?,
-        RequestBody::ChatCompletionStreamInit(content) => worker.open_pull_stream(client, content, answers).await?,
+        RequestBody::ChatCompletionStreamInit(content) => {
+            worker.open_pull_stream(client, content, answers).await?
+        }
         RequestBody::CompletionStreamReturn(reference) => {
             worker.close_pull_stream(client, &reference);
             ReturnContent::Nothing
@@ -177,7 +188,9 @@ async fn answer(
             ReturnContent::Nothing
         }
         RequestBody::GetMessage(content) => ReturnContent::Text(worker.message(client, &content)?),
-        RequestBody::RuntimeStatsText(content) => ReturnContent::Text(worker.runtime_stats(client, &content)?),
+        RequestBody::RuntimeStatsText(content) => {
+            ReturnContent::Text(worker.runtime_stats(client, &content)?)
+        }
         RequestBody::Usage(content) => ReturnContent::Usage(worker.usage(client, &content)?),
         RequestBody::Hello(content) => {
             *client.hello.borrow_mut() = Some(content);

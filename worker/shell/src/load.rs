@@ -5,15 +5,15 @@
 use std::rc::Rc;
 
 use hearth_engine::chat::values::SamplingDefaults;
-use hearth_engine::chat::{ChatModel, ChatParts, Identities, ModelOptions};
+use hearth_engine::chat::{ChatError, ChatModel, ChatParts, Identities, ModelOptions};
 use hearth_engine::driver::{self, EngineHandle};
 use hearth_engine::engine::{EngineConfig, EngineError};
 use hearth_engine::model::ModelConfig;
 use hearth_engine::model::gguf::Gguf;
-use hearth_engine::ports::{Clock, Executor};
+use hearth_engine::ports::{Clock, Executor, ExecutorError};
 use hearth_engine::template::ChatTemplate;
 use hearth_engine::tokenizer::Tokenizer;
-use hearth_gpu::{Capabilities, ExecutorOptions, Gpu, GpuExecutor, KvType, LoadProgress};
+use hearth_gpu::{Capabilities, ExecutorOptions, Fault, Gpu, GpuExecutor, KvType, LoadProgress};
 use hearth_protocol::config::{ChatOptions, KvCacheType, ModelRecord};
 use wasm_bindgen_futures::spawn_local;
 
@@ -39,6 +39,8 @@ const MIN_POOL_TOKENS: u32 = 256;
 const POOL_ATTEMPTS: u32 = 3;
 /// Attempts when the file changes on the server in mid-load.
 const FILE_ATTEMPTS: u32 = 3;
+/// How long after the first failure the browser's notice of a lost device may come.
+const LOSS_NOTICE_MS: u32 = 100;
 /// A synchronous piece of work that takes longer than this is worth a line in the log.
 const LONG_SLICE_MS: f64 = 50.0;
 
@@ -65,6 +67,19 @@ impl LoadedModel {
         self.engine.ended().is_none() && self.gpu.fault().is_none()
     }
 
+    /// The error of a reply, with its true cause: when a device goes, what was in flight fails in other words, a moment before
+    /// the browser says that the device is lost.
+    pub async fn explain(&self, error: ChatError) -> ShellError {
+        if !matches!(error, ChatError::Engine(EngineError::Executor(ExecutorError::Device { .. }))) {
+            return error.into();
+        }
+        browser::sleep_ms(LOSS_NOTICE_MS).await;
+        match self.gpu.fault() {
+            Some(Fault::Lost(reason)) => EngineError::Executor(ExecutorError::DeviceLost { reason }).into(),
+            Some(Fault::Error(_)) | None => error.into(),
+        }
+    }
+
     /// Adapter in words, for progress texts.
     pub fn device(&self) -> String {
         self.gpu.description()
@@ -81,7 +96,11 @@ impl LoadedModel {
     ///
     /// # Errors
     /// The options make no sense.
-    pub fn serves(&self, chat_opts: Option<&ChatOptions>, overrides: Option<&ChatOptions>) -> Result<bool, ShellError> {
+    pub fn serves(
+        &self,
+        chat_opts: Option<&ChatOptions>,
+        overrides: Option<&ChatOptions>,
+    ) -> Result<bool, ShellError> {
         let wanted = resolve(self.trained_tokens, overrides, chat_opts)?;
         Ok(wanted.window_tokens == self.options.window_tokens
             && wanted.kv_cache_tokens == self.options.kv_cache_tokens
@@ -201,8 +220,11 @@ async fn open_source(
             reporter.notice(text);
         }
     };
-    let options =
-        SourceOptions { url: url.to_owned(), database: context.database.clone(), on_event: Rc::new(on_event) };
+    let options = SourceOptions {
+        url: url.to_owned(),
+        database: context.database.clone(),
+        on_event: Rc::new(on_event),
+    };
     Ok(ModelSource::open(options).await?)
 }
 
@@ -226,7 +248,9 @@ async fn assemble(
     let tokenizer = Tokenizer::from_gguf(&gguf)?;
     let elapsed_ms = context.clock.now_ms() - started_ms;
     if elapsed_ms > LONG_SLICE_MS {
-        context.log.info(&format!("building the tokenizer of {} took {elapsed_ms:.0} ms", request.record.model_id));
+        context
+            .log
+            .info(&format!("building the tokenizer of {} took {elapsed_ms:.0} ms", request.record.model_id));
     }
     browser::yield_now().await;
     let template = ChatTemplate::from_gguf(&gguf, &tokenizer)?;
@@ -249,11 +273,14 @@ async fn assemble(
         let mut on_progress = |at: LoadProgress| {
             reporter.loaded(at.bytes_done, at.bytes_total, total_chunks);
         };
-        let result = hearth_gpu::load(gpu, &config, &tensors, source, &executor_options, &mut on_progress).await;
+        let result =
+            hearth_gpu::load(gpu, &config, &tensors, source, &executor_options, &mut on_progress).await;
         cancel.check()?;
         match result.map_err(ShellError::from) {
             Ok(executor) => break executor,
-            Err(error) if error.is_out_of_gpu_memory() && attempt < POOL_ATTEMPTS && kv_tokens > MIN_POOL_TOKENS => {
+            Err(error)
+                if error.is_out_of_gpu_memory() && attempt < POOL_ATTEMPTS && kv_tokens > MIN_POOL_TOKENS =>
+            {
                 attempt += 1;
                 kv_tokens = (kv_tokens / 2).max(MIN_POOL_TOKENS);
                 context.log.warn(&format!("{error}; trying a context pool of {kv_tokens} tokens"));
@@ -262,7 +289,8 @@ async fn assemble(
         }
     };
     browser::yield_now().await;
-    let parts = Parts { tokenizer, template, options, window_tokens, trained_tokens: config.context_length_tokens };
+    let parts =
+        Parts { tokenizer, template, options, window_tokens, trained_tokens: config.context_length_tokens };
     start(context, request, gpu, executor, parts)
 }
 
@@ -309,7 +337,12 @@ fn start(
 }
 
 /// Tokens of the pool that all tabs share, where the app does not say.
-fn pool_tokens(config: &ModelConfig, capabilities: &Capabilities, window_tokens: u32, element_bytes: u32) -> u32 {
+fn pool_tokens(
+    config: &ModelConfig,
+    capabilities: &Capabilities,
+    window_tokens: u32,
+    element_bytes: u32,
+) -> u32 {
     let max_bytes = if capabilities.software { MAX_POOL_BYTES_SOFTWARE } else { MAX_POOL_BYTES };
     let fitting = max_bytes / config.kv_bytes_per_token(element_bytes).max(1);
     // Keys, or values, of one layer are one binding at most.

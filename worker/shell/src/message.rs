@@ -21,7 +21,10 @@ const MAX_MESSAGE_CHARS: u32 = 64 << 20;
 /// `InvalidMessageError` for cycles, BigInts, endless depth and anything else that has no JSON.
 pub fn read(data: &JsValue) -> Result<Value, WireError> {
     let invalid = |reason: String| {
-        WireError::new("InvalidMessageError", format!("the message cannot be read as JSON: {reason}; send plain data"))
+        WireError::new(
+            "InvalidMessageError",
+            format!("the message cannot be read as JSON: {reason}; send plain data"),
+        )
     };
     let text = JSON::stringify(data).map_err(|error| invalid(browser::describe(&error)))?;
     // `JSON.stringify(undefined)` is undefined, whatever its declared type says.
@@ -29,7 +32,10 @@ pub fn read(data: &JsValue) -> Result<Value, WireError> {
         return Ok(Value::Null);
     }
     if text.length() > MAX_MESSAGE_CHARS {
-        return Err(invalid(format!("it has {} characters, at most {MAX_MESSAGE_CHARS} are read", text.length())));
+        return Err(invalid(format!(
+            "it has {} characters, at most {MAX_MESSAGE_CHARS} are read",
+            text.length()
+        )));
     }
     serde_json::from_str(&String::from(text)).map_err(|error| invalid(error.to_string()))
 }

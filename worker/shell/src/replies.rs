@@ -33,7 +33,7 @@ struct Begun {
     reply: ChatReply,
     /// Held while the reply is under way.
     _work: WorkGuard,
-    _model: Rc<LoadedModel>,
+    model: Rc<LoadedModel>,
 }
 
 impl Worker {
@@ -49,12 +49,15 @@ impl Worker {
     ) -> Result<ReturnContent, ShellError> {
         let request = RequestWork::new(client, answers);
         let ChatContent { request: mut body, model_id, chat_opts } = content;
-        let (model, loaded) = self.find_model(client, &body, &model_id, chat_opts.as_deref(), answers).await?;
+        let (model, loaded) =
+            self.find_model(client, &body, &model_id, chat_opts.as_deref(), answers).await?;
         request.cancel.check()?;
         lay_over(&mut body, &loaded);
         let begun = self.begin(client, &model, &body, answers)?;
-        let completion = begun.reply.collect().await?;
-        Ok(ReturnContent::Completion(Box::new(completion)))
+        match begun.reply.collect().await {
+            Ok(completion) => Ok(ReturnContent::Completion(Box::new(completion))),
+            Err(error) => Err(model.explain(error).await),
+        }
     }
 
     /// `chatCompletionStreamInit`: the request is checked; nothing is generated yet.
@@ -70,7 +73,8 @@ impl Worker {
         let request = RequestWork::new(client, answers);
         let key = content.stream_key().unwrap_or_default().to_owned();
         let StreamInitContent { request: mut body, model_id, chat_opts, .. } = content;
-        let (model, loaded) = self.find_model(client, &body, &model_id, chat_opts.as_deref(), answers).await?;
+        let (model, loaded) =
+            self.find_model(client, &body, &model_id, chat_opts.as_deref(), answers).await?;
         request.cancel.check()?;
         model.chat.check(&body)?;
         lay_over(&mut body, &loaded);
@@ -100,7 +104,9 @@ impl Worker {
         };
         let answer = async {
             match stream.next().await {
-                Some(Ok(chunk)) => answers.send(&Reply::done(answers.uuid(), ReturnContent::Chunk(Box::new(chunk)))),
+                Some(Ok(chunk)) => {
+                    answers.send(&Reply::done(answers.uuid(), ReturnContent::Chunk(Box::new(chunk))))
+                }
                 Some(Err(error)) => {
                     remove_stream(client, key, &stream);
                     answers.fail(error);
@@ -163,7 +169,8 @@ impl Worker {
     ) -> Result<(), ShellError> {
         let ChatContent { request: mut body, model_id, chat_opts } = content;
         body.stream = Some(true);
-        let (model, loaded) = self.find_model(client, &body, &model_id, chat_opts.as_deref(), answers).await?;
+        let (model, loaded) =
+            self.find_model(client, &body, &model_id, chat_opts.as_deref(), answers).await?;
         cancel.check()?;
         lay_over(&mut body, &loaded);
         let mut begun = self.begin(client, &model, &body, answers)?;
@@ -173,7 +180,7 @@ impl Worker {
                 port.post(&PushMessage::Chunks { chunks });
             }
             if let Some(error) = error {
-                return Err(error.into());
+                return Err(model.explain(error).await);
             }
             browser::sleep_ms(PUSH_INTERVAL_MS).await;
         }
@@ -215,7 +222,7 @@ impl Worker {
         let canceller = reply.canceller();
         let work = client.begin(WorkKind::Reply, answers.uuid(), move || canceller.cancel());
         self.watch();
-        Ok(Begun { reply, _work: work, _model: model.clone() })
+        Ok(Begun { reply, _work: work, model: model.clone() })
     }
 }
 
@@ -238,7 +245,10 @@ async fn generate_into(stream: &PullStream, mut begun: Begun) {
     let canceller = begun.reply.canceller();
     stream.on_close(move || canceller.cancel());
     while let Some(item) = begun.reply.next_chunk().await {
-        stream.push(item.map_err(|error| ShellError::from(error).to_wire()));
+        stream.push(match item {
+            Ok(chunk) => Ok(chunk),
+            Err(error) => Err(begun.model.explain(error).await.to_wire()),
+        });
     }
     stream.end();
 }

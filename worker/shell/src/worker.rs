@@ -200,7 +200,8 @@ impl Worker {
             self.models.evict(&key);
         }
         let sink = answers.clone();
-        let on_progress = move |report: &InitProgressReport| sink.send(&Reply::progress(sink.uuid(), report.clone()));
+        let on_progress =
+            move |report: &InitProgressReport| sink.send(&Reply::progress(sink.uuid(), report.clone()));
         let waiting = match self.models.request(&key, Some(Box::new(on_progress))) {
             Found::Ready(model) => return Ok(Ensured { model, was_loaded: true }),
             Found::Waiting(waiting) => waiting,
@@ -219,7 +220,8 @@ impl Worker {
             Ok(outcome) => outcome,
             Err(_) => Err(ShellError::LoadVanished { model_id: key.model_id.clone() }),
         };
-        if model.is_err() && !client.loaded.borrow().iter().any(|loaded| ModelKey::of(&loaded.record) == key) {
+        if model.is_err() && !client.loaded.borrow().iter().any(|loaded| ModelKey::of(&loaded.record) == key)
+        {
             self.models.unclaim(&key, &client.id);
         }
         let model = model?;
@@ -237,8 +239,15 @@ impl Worker {
             let reporter = Rc::new(LoadReporter::new(worker.context.clock.clone(), send));
             let outcome = load::load(&worker.context, &request, &load.cancel, &reporter).await;
             match &outcome {
-                Ok(_) => worker.log.info(&format!("{} loaded in {:.1} s", key.model_id, reporter.elapsed_s())),
-                Err(error) => worker.log.error(&format!("loading {} failed: {}", key.model_id, error.to_wire())),
+                Ok(_) => {
+                    worker.log.info(&format!("{} loaded in {:.1} s", key.model_id, reporter.elapsed_s()))
+                }
+                Err(ShellError::LoadCancelled) => {
+                    worker.log.info(&format!("loading {} was called off", key.model_id))
+                }
+                Err(error) => {
+                    worker.log.error(&format!("loading {} failed: {}", key.model_id, error.to_wire()))
+                }
             }
             worker.models.finish(&key, &load, outcome.map(Rc::new));
         });
@@ -332,10 +341,14 @@ impl Worker {
 
     /// Waits until what earlier runs stored is known.
     pub async fn restored(self: &Rc<Self>) {
-        let restoring = self.restoring.borrow_mut().get_or_insert_with(|| {
-            let worker = self.clone();
-            async move { worker.apply(worker.persisted.restore().await).await }.boxed_local().shared()
-        }).clone();
+        let restoring = self
+            .restoring
+            .borrow_mut()
+            .get_or_insert_with(|| {
+                let worker = self.clone();
+                async move { worker.apply(worker.persisted.restore().await).await }.boxed_local().shared()
+            })
+            .clone();
         restoring.await;
     }
 
@@ -370,7 +383,8 @@ impl Worker {
         if let Some(config) = &*client.app_config.borrow() {
             return Ok(routing::find_record(config, model_id)?.clone());
         }
-        if let Some(loaded) = client.loaded.borrow().iter().find(|loaded| loaded.record.model_id == model_id) {
+        if let Some(loaded) = client.loaded.borrow().iter().find(|loaded| loaded.record.model_id == model_id)
+        {
             return Ok(loaded.record.clone());
         }
         let shared = self.shared.borrow();

@@ -1,6 +1,5 @@
 //! A Vulkan driver for the native GPU code: a real one where there is a GPU, else Mesa's software driver.
 
-use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
-use futures::StreamExt;
 use futures::future::join;
+use futures::{FutureExt, StreamExt};
 
 use super::*;
 use crate::engine::FinishReason;
@@ -50,6 +50,11 @@ async fn read(mut generation: Generation) -> (String, Option<FinishReason>) {
         }
     }
     (text, reason)
+}
+
+/// The end of a generation that has ended: waiting for more would be waiting for ever.
+fn read_now(generation: Generation) -> Option<FinishReason> {
+    read(generation).now_or_never().expect("its last event has come").1
 }
 
 /// Polls a future by hand and counts wake-ups.
@@ -133,7 +138,7 @@ fn an_idle_loop_sleeps_until_something_is_submitted() {
     let generation = handle.submit(request(1, 3)).unwrap();
     assert_eq!(loop_.wakes.0.load(Ordering::Relaxed), 1, "submitting wakes it");
     assert!(loop_.settle().is_pending());
-    assert_eq!(pollster::block_on(read(generation)).1, Some(FinishReason::Length));
+    assert_eq!(read_now(generation), Some(FinishReason::Length));
 }
 
 #[test]
@@ -186,7 +191,7 @@ fn cancelling_tells_the_listener_at_once() {
     let mut loop_ = Polled::new(run(handle.clone(), Box::new(executor)));
     assert!(loop_.settle().is_pending());
     generation.cancel();
-    assert_eq!(pollster::block_on(read(generation)).1, Some(FinishReason::Abort));
+    assert_eq!(read_now(generation), Some(FinishReason::Abort));
 }
 
 #[test]
@@ -203,7 +208,7 @@ fn a_lost_device_ends_everything_with_its_error() {
         }
         assert_eq!(pollster::block_on(run(handle.clone(), Box::new(executor))), ended);
         for generation in generations {
-            assert_eq!(pollster::block_on(read(generation)).1, Some(FinishReason::Failed(ended.clone())));
+            assert_eq!(read_now(generation), Some(FinishReason::Failed(ended.clone())));
         }
         assert_eq!(handle.submit(request(1, 1)).err(), Some(ended.clone()));
         assert_eq!(handle.ended(), Some(ended.clone()));
@@ -220,7 +225,7 @@ fn a_plan_that_the_executor_refuses_is_an_error_and_not_a_panic() {
         matches!(ended, EngineError::Executor(ExecutorError::PlanTooLarge { limit: 2, .. })),
         "{ended:?}"
     );
-    assert!(matches!(pollster::block_on(read(generation)).1, Some(FinishReason::Failed(_))));
+    assert!(matches!(read_now(generation), Some(FinishReason::Failed(_))));
 }
 
 #[test]
@@ -231,7 +236,7 @@ fn dropping_the_loop_tells_everybody() {
     let mut loop_ = Polled::new(run(handle.clone(), Box::new(executor)));
     assert!(loop_.settle().is_pending());
     drop(loop_);
-    let reason = pollster::block_on(read(generation)).1;
+    let reason = read_now(generation);
     assert_eq!(reason, Some(FinishReason::Failed(EngineError::Stopped)));
     assert_eq!(handle.submit(request(1, 1)).err(), Some(EngineError::Stopped));
 }

@@ -12,8 +12,6 @@ pub(crate) struct Reply {
     detokenizer: Detokenizer,
     /// Complete characters on their way from the detokenizer to the stop strings; kept for its allocation.
     characters: String,
-    /// A stop string is complete: whatever else is pending comes after it.
-    cut: bool,
     /// Tokens since the last text was let out.
     num_unreported_tokens: u32,
 }
@@ -27,7 +25,6 @@ impl Reply {
             stop_strings: StopStrings::new(stop_strings),
             detokenizer: Detokenizer::new(),
             characters: String::new(),
-            cut: false,
             num_unreported_tokens: 0,
         }
     }
@@ -40,8 +37,7 @@ impl Reply {
         }
         self.characters.clear();
         self.detokenizer.push(bytes, &mut self.characters);
-        self.cut = self.stop_strings.push(&self.characters, out);
-        self.cut
+        self.stop_strings.push(&self.characters, out)
     }
 
     /// Tokens that `text`, about to be let out, stands for; with nothing to let out they go on being counted.
@@ -51,12 +47,10 @@ impl Reply {
 
     /// Ends the reply and appends what was held back, unless a stop string cut it off.
     pub(crate) fn finish(&mut self, out: &mut String) {
-        if self.cut {
-            return;
-        }
         self.characters.clear();
         self.detokenizer.finish(&mut self.characters);
-        self.cut = self.stop_strings.push(&self.characters, out);
+        // After a complete stop string neither of these lets anything out.
+        self.stop_strings.push(&self.characters, out);
         self.stop_strings.finish(out);
     }
 }

@@ -107,6 +107,11 @@ mod tests {
     }
 
     #[test]
+    fn a_byte_that_no_other_can_complete_is_not_waited_upon() {
+        assert_eq!(run(&[b"a\xFF", b"b"]), ["a\u{FFFD}", "b", ""]);
+    }
+
+    #[test]
     fn an_unfinished_sequence_is_flushed_at_the_end() {
         assert_eq!(run(&[b"ok\xF0\x9F\x94"]), ["ok", "\u{FFFD}"]);
     }

@@ -26,12 +26,24 @@ impl KvType {
 /// Bindings of both kernels.
 pub static BINDINGS: &[Binding] = &[read("step"), read("q"), read("kv"), write("out")];
 
-/// Queries of a prefill tile, unless its workgroup would be too large: 4 KiB of scores for each 64 keys.
-const MAX_TILE_QUERIES: u32 = 32;
 /// Invocations that WebGPU always allows.
 const MAX_INVOCATIONS: u32 = 256;
 /// Query heads that share loads in the decode kernel.
 const DECODE_HEADS: u32 = 4;
+
+/// How the work is cut, by what suits the adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttentionTuning {
+    /// Invocations of the decode kernel; more where a head has more vectors.
+    pub decode_workgroup: u32,
+    /// Queries of a prefill tile, unless its workgroup would be too large. With `chunk_keys` this sets the workgroup memory:
+    /// 4 bytes for each pair of them.
+    pub tile_queries: u32,
+    /// Keys between two rounds of the softmax in the prefill kernel; a multiple of 16.
+    pub chunk_keys: u32,
+    /// Quads share loads by subgroup operations.
+    pub share_quads: bool,
+}
 
 /// The shape of a layer's attention.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -48,6 +60,8 @@ pub struct AttentionShape {
     pub out_stride: u32,
     /// How keys and values are kept.
     pub kv_type: KvType,
+    /// How the work is cut.
+    pub tuning: AttentionTuning,
 }
 
 impl AttentionShape {
@@ -57,7 +71,7 @@ impl AttentionShape {
     }
 
     fn tile_queries(&self) -> u32 {
-        (MAX_INVOCATIONS / (self.head_dim / 4) * 4).clamp(4, MAX_TILE_QUERIES)
+        (MAX_INVOCATIONS / (self.head_dim / 4) * 4).clamp(4, self.tuning.tile_queries)
     }
 
     /// Heads of a prefill tile.
@@ -99,9 +113,9 @@ impl AttentionShape {
     }
 }
 
-/// Invocations of the decode kernel: enough for a head's vectors, a multiple of 32.
-fn decode_workgroup(shape: &AttentionShape, preferred: u32) -> u32 {
-    (shape.head_dim / 4).next_multiple_of(32).max(preferred).min(MAX_INVOCATIONS)
+/// Invocations of the decode kernel: enough for a head's vectors.
+fn decode_workgroup(shape: &AttentionShape) -> u32 {
+    (shape.head_dim / 4).next_multiple_of(16).max(shape.tuning.decode_workgroup).min(MAX_INVOCATIONS)
 }
 
 /// Whether the quads of a workgroup ask for the same vectors, so that [`decode_kernel`] and [`prefill_kernel`] can share loads.
@@ -114,9 +128,8 @@ fn kernel(
     name: &str,
     constants: Vec<(&'static str, Value)>,
     main: &'static Part,
-    share_quads: bool,
 ) -> Kernel {
-    let share = share_quads && can_share(shape);
+    let share = shape.tuning.share_quads && can_share(shape);
     let mut parts = vec![&shaders::STEP, shape.cache(), &shaders::ATTENTION];
     if share {
         parts.extend([&shaders::SHARE_QUAD, &shaders::SUBGROUP_ID]);
@@ -133,20 +146,20 @@ fn kernel(
     }
 }
 
-/// Attention of single rows. `preferred_workgroup` is how many invocations suit the adapter; `share_quads` takes subgroup
-/// operations to load less.
-pub fn decode_kernel(shape: &AttentionShape, preferred_workgroup: u32, share_quads: bool) -> Kernel {
+/// Attention of single rows.
+pub fn decode_kernel(shape: &AttentionShape) -> Kernel {
     let mut constants = shape.constants();
-    constants.push(("WORKGROUP", Value::U32(decode_workgroup(shape, preferred_workgroup))));
-    kernel(shape, "decode", constants, &shaders::ATTENTION_DECODE, share_quads)
+    constants.push(("WORKGROUP", Value::U32(decode_workgroup(shape))));
+    kernel(shape, "decode", constants, &shaders::ATTENTION_DECODE)
 }
 
 /// Attention of tiles of rows of one sequence.
-pub fn prefill_kernel(shape: &AttentionShape, share_quads: bool) -> Kernel {
+pub fn prefill_kernel(shape: &AttentionShape) -> Kernel {
     let mut constants = shape.constants();
     constants.push(("TILE_ROWS", Value::U32(shape.tile_rows())));
     constants.push(("TILE_HEADS", Value::U32(shape.tile_heads())));
-    kernel(shape, "prefill", constants, &shaders::ATTENTION_PREFILL, share_quads)
+    constants.push(("CHUNK", Value::U32(shape.tuning.chunk_keys)));
+    kernel(shape, "prefill", constants, &shaders::ATTENTION_PREFILL)
 }
 
 #[cfg(test)]
@@ -161,14 +174,24 @@ mod tests {
             q_stride: num_heads * head_dim,
             out_stride: num_heads * head_dim,
             kv_type: KvType::F16,
+            tuning: AttentionTuning {
+                decode_workgroup: 16,
+                tile_queries: 32,
+                chunk_keys: 64,
+                share_quads: false,
+            },
         }
     }
 
     #[test]
     fn prefill_tiles_fill_their_queries_within_256_invocations() {
-        for (heads, kv_heads, head_dim, tile_rows, tile_heads) in
-            [(9, 3, 64, 10, 3), (14, 2, 64, 4, 7), (32, 32, 96, 32, 1), (8, 1, 256, 2, 8), (64, 1, 128, 1, 32)]
-        {
+        for (heads, kv_heads, head_dim, tile_rows, tile_heads) in [
+            (9, 3, 64, 10, 3),
+            (14, 2, 64, 4, 7),
+            (32, 32, 96, 32, 1),
+            (8, 1, 256, 2, 8),
+            (64, 1, 128, 1, 32),
+        ] {
             let shape = shape(heads, kv_heads, head_dim);
             assert_eq!((shape.tile_rows(), shape.tile_heads()), (tile_rows, tile_heads), "{shape:?}");
             assert!((tile_rows * tile_heads).div_ceil(4) * (head_dim / 4) <= MAX_INVOCATIONS);
@@ -177,8 +200,8 @@ mod tests {
 
     #[test]
     fn a_decode_workgroup_covers_a_head() {
-        assert_eq!(decode_workgroup(&shape(9, 3, 64), 64), 64);
-        assert_eq!(decode_workgroup(&shape(8, 1, 256), 32), 64);
-        assert_eq!(decode_workgroup(&shape(8, 1, 512), 32), 128);
+        assert_eq!(decode_workgroup(&shape(9, 3, 64)), 16);
+        assert_eq!(decode_workgroup(&shape(8, 1, 80)), 32);
+        assert_eq!(decode_workgroup(&shape(8, 1, 256)), 64);
     }
 }

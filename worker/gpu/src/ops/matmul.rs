@@ -76,8 +76,6 @@ pub enum Core {
     Rows {
         /// Invocations.
         workgroup: u32,
-        /// Octets of a block written out.
-        unroll: bool,
         /// Activations shared by quads of a subgroup.
         quad: bool,
     },
@@ -181,9 +179,8 @@ pub fn kernel(epilogue: Epilogue, format: WeightFormat, variant: MatmulVariant) 
     let mut parts =
         vec![&shaders::STEP, &shaders::MATMUL_TYPES, columns_part(variant.columns), weight_part(format)];
     let uses_subgroups = match variant.core {
-        Core::Rows { workgroup, unroll, quad } => {
+        Core::Rows { workgroup, quad } => {
             constants.push(("WORKGROUP", Value::U32(workgroup)));
-            constants.push(("UNROLL", Value::Bool(unroll)));
             parts.push(&shaders::MATMUL_ROWS);
             parts.push(if quad { &shaders::ACTIVATIONS_QUAD } else { &shaders::ACTIVATIONS_DIRECT });
             quad

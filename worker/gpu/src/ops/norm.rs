@@ -17,6 +17,8 @@ pub struct NormShape {
     pub eps: f32,
     /// Only the sampled rows; else all.
     pub only_sampled: bool,
+    /// Invocations; a multiple of 8, or less than 8.
+    pub workgroup: u32,
 }
 
 /// The kernel; its grid is (rows or samples).
@@ -28,6 +30,7 @@ pub fn kernel(shape: &NormShape) -> Kernel {
             ("HIDDEN", Value::U32(shape.hidden)),
             ("STRIDE", Value::U32(shape.stride)),
             ("EPS", Value::F32(shape.eps)),
+            ("WORKGROUP", Value::U32(shape.workgroup)),
             ("ONLY_SAMPLED", Value::Bool(shape.only_sampled)),
         ],
         parts: vec![&shaders::STEP, &shaders::RMS_NORM],

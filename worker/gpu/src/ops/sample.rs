@@ -20,6 +20,8 @@ pub struct SampleShape {
     pub vocab: u32,
     /// Elements of a row of the logits; a multiple of 4.
     pub logits_stride: u32,
+    /// Invocations of both kernels; a multiple of 8, 16 to 128.
+    pub workgroup: u32,
 }
 
 impl SampleShape {
@@ -32,6 +34,7 @@ impl SampleShape {
         vec![
             ("VOCAB", Value::U32(self.vocab)),
             ("LOGITS_STRIDE", Value::U32(self.logits_stride)),
+            ("WORKGROUP", Value::U32(self.workgroup)),
             ("CHUNKS", Value::U32(self.chunks())),
         ]
     }

@@ -43,7 +43,9 @@ pub fn load_gguf(gpu: &Gpu, path: &Path, options: &ExecutorOptions) -> GpuExecut
     pollster::block_on(async {
         let gguf = Gguf::open(&source).await.expect("the header is valid");
         let (config, tensors) = gguf.read_model(&source).await.expect("the model is supported");
-        hearth_gpu::load(gpu, &config, &tensors, &source, options, &mut |_| {}).await.expect("the model loads")
+        hearth_gpu::load(gpu, &config, &tensors, &source, options, &mut |_| {})
+            .await
+            .expect("the model loads")
     })
 }
 
@@ -80,6 +82,9 @@ impl Random {
     }
 }
 
+/// A sequence, the tokens of it to run, and how the last of them is sampled.
+pub type PlanPart<'a> = (&'a mut TestSequence, Vec<TokenSource>, Option<(SamplingSettings, f32)>);
+
 /// A sequence whose pages are given out here, out of order, so that tables matter.
 pub struct TestSequence {
     /// Its tokens that are computed.
@@ -110,10 +115,7 @@ impl Planner {
     }
 
     /// A plan that runs these tokens of these sequences; `sample` says which of them are sampled.
-    pub fn plan(
-        &mut self,
-        parts: &mut [(&mut TestSequence, Vec<TokenSource>, Option<(SamplingSettings, f32)>)],
-    ) -> StepPlan {
+    pub fn plan(&mut self, parts: &mut [PlanPart<'_>]) -> StepPlan {
         self.step += 1;
         let mut plan = StepPlan { step: self.step, ..StepPlan::default() };
         for (index, (sequence, tokens, sample)) in parts.iter_mut().enumerate() {
@@ -165,8 +167,8 @@ pub fn worst(got: &[f32], want: &[f32], atol: f32, rtol: f32) -> (f32, usize) {
     let mut worst = (f32::NEG_INFINITY, 0);
     for (index, pair) in got.iter().zip(want).enumerate() {
         let excess = excess(pair);
-        // Written so that not-a-number is the worst of all.
-        if !(excess <= worst.0) {
+        // Not-a-number is the worst of all.
+        if excess.is_nan() || excess > worst.0 {
             worst = (excess, index);
         }
     }

@@ -37,7 +37,9 @@ pub fn all_of(url: &str) -> Result<KeyRange, StoreError> {
 pub async fn stored_indices(database: &Database, url: &str) -> Result<Vec<u32>, StoreError> {
     let range = all_of(url)?;
     let keys = database
-        .transact(&[CHUNKS], ReadOnly, async |stores| Ok(stores[0].get_all_keys(Some(range.into()), None)?.await?))
+        .transact(&[CHUNKS], ReadOnly, async |stores| {
+            Ok(stores[0].get_all_keys(Some(range.into()), None)?.await?)
+        })
         .await?;
     let index = |key: JsValue| key.dyn_into::<Array>().ok()?.get(1).as_f64().map(|index| index as u32);
     Ok(keys.into_iter().filter_map(index).collect())
@@ -49,8 +51,7 @@ pub async fn stored_indices(database: &Database, url: &str) -> Result<Vec<u32>, 
 /// Those of the database.
 pub async fn read(database: &Database, url: &str, index: u32) -> Result<Option<StoredChunk>, StoreError> {
     let key = key(url, index);
-    let value =
-        database.transact(&[CHUNKS], ReadOnly, async |stores| Ok(stores[0].get(key)?.await?)).await?;
+    let value = database.transact(&[CHUNKS], ReadOnly, async |stores| Ok(stores[0].get(key)?.await?)).await?;
     Ok(value.and_then(|value| {
         let bytes = Reflect::get(&value, &JsValue::from_str("bytes")).ok()?.dyn_into().ok()?;
         let sha256 = Reflect::get(&value, &JsValue::from_str("sha256")).ok()?.as_string()?;

@@ -86,7 +86,12 @@ impl Database {
     ///
     /// # Errors
     /// [`StoreError::Unavailable`] when the database cannot be opened, else what the transaction failed with.
-    pub async fn transact<T, W>(&self, stores: &[&str], mode: TransactionMode, work: W) -> Result<T, StoreError>
+    pub async fn transact<T, W>(
+        &self,
+        stores: &[&str],
+        mode: TransactionMode,
+        work: W,
+    ) -> Result<T, StoreError>
     where
         W: AsyncFnOnce(&[ObjectStore]) -> Result<T, StoreError>,
     {
@@ -128,7 +133,8 @@ impl Database {
             Some(Err(error)) => return Err(StoreError::Unavailable { reason: error.to_string() }),
             None => {
                 return Err(StoreError::Unavailable {
-                    reason: "another tab with an older version of this site holds the database; close it".to_owned(),
+                    reason: "another tab with an older version of this site holds the database; close it"
+                        .to_owned(),
                 });
             }
         };
@@ -195,7 +201,9 @@ fn listen_for_end(transaction: &mut Transaction) -> oneshot::Receiver<Result<(),
         let transaction = event.target().and_then(|target| target.dyn_into::<web_sys::IdbTransaction>().ok());
         let error = transaction.and_then(|transaction| transaction.error());
         let error = match error {
-            Some(error) if error.name() == "QuotaExceededError" => StoreError::Full { reason: error.message() },
+            Some(error) if error.name() == "QuotaExceededError" => {
+                StoreError::Full { reason: error.message() }
+            }
             Some(error) => StoreError::Failed { reason: format!("{}: {}", error.name(), error.message()) },
             None => StoreError::Failed { reason: "the transaction was aborted".to_owned() },
         };

@@ -136,7 +136,11 @@ impl Download {
         self.received_bytes.set(self.received_bytes.get().saturating_sub(bytes));
     }
 
-    async fn attempt(&self, url: &str, range: &Range<u64>) -> Result<Result<Piece, RequestFailure>, SourceError> {
+    async fn attempt(
+        &self,
+        url: &str,
+        range: &Range<u64>,
+    ) -> Result<Result<Piece, RequestFailure>, SourceError> {
         if self.is_cancelled() {
             return Err(SourceError::Cancelled);
         }

@@ -20,8 +20,8 @@ use super::database::{Database, StoreError};
 use super::download::{Download, Piece};
 use super::manifest::{self, Manifest, num_chunks};
 use super::range_request::{Identity, RequestFailure};
-use super::stream::Arrivals;
 use super::source::{SourceEvent, SourceOptions, SourceProgress};
+use super::stream::Arrivals;
 use crate::browser;
 
 /// Large enough that a request's round trip does not matter, small enough that a few in memory do not either.
@@ -82,7 +82,9 @@ impl File {
             Ok(manifest) => manifest.filter(|manifest| manifest.chunk_bytes <= MAX_CHUNK_BYTES),
             Err(error) => {
                 caching = false;
-                on_event(SourceEvent::Notice(format!("the model is downloaded again at every visit: {error}")));
+                on_event(SourceEvent::Notice(format!(
+                    "the model is downloaded again at every visit: {error}"
+                )));
                 None
             }
         };
@@ -106,7 +108,8 @@ impl File {
             last_modified: manifest.last_modified.clone(),
         });
         let chunk_bytes = found.as_ref().map_or(CHUNK_BYTES, |manifest| manifest.chunk_bytes);
-        let abort = AbortController::new().map_err(|error| SourceError::Storage { reason: browser::describe(&error) })?;
+        let abort = AbortController::new()
+            .map_err(|error| SourceError::Storage { reason: browser::describe(&error) })?;
         let file = Rc::new_cyclic(|weak: &Weak<Self>| {
             let weak = weak.clone();
             let on_bytes = move || {
@@ -174,7 +177,9 @@ impl File {
         let (index, piece) = match self.download.range(self.range_of(index)).await {
             Ok(piece) => (index, piece),
             Err(SourceError::Changed { url }) => {
-                self.notice(format!("{url} has changed since it was stored in part; it is downloaded from its beginning"));
+                self.notice(format!(
+                    "{url} has changed since it was stored in part; it is downloaded from its beginning"
+                ));
                 self.start_over().await;
                 (0, self.download.range(self.range_of(0)).await?)
             }
@@ -182,7 +187,11 @@ impl File {
         };
         match piece {
             Piece::Bytes(bytes) => {
-                let len_bytes = self.download.identity().len_bytes.or_else(|| self.length_from_short_chunk(index, &bytes));
+                let len_bytes = self
+                    .download
+                    .identity()
+                    .len_bytes
+                    .or_else(|| self.length_from_short_chunk(index, &bytes));
                 self.len_bytes.set(Some(len_bytes.ok_or_else(|| self.length_unknown())?));
                 self.decide_caching().await;
                 self.keep(index, &bytes).await?;
@@ -259,7 +268,8 @@ impl File {
     }
 
     fn request_chunk(self: &Rc<Self>, index: u32) {
-        let is_here = self.window.borrow().contains_key(&index) || self.in_flight.borrow().contains_key(&index);
+        let is_here =
+            self.window.borrow().contains_key(&index) || self.in_flight.borrow().contains_key(&index);
         if is_here || index >= self.num_chunks() {
             return;
         }
@@ -320,7 +330,9 @@ impl File {
                     Err(error) => browser::describe(&error),
                 }
             }
-            Ok(Some(chunk)) => format!("it has {} bytes instead of {expected_bytes}", chunk.bytes.byte_length()),
+            Ok(Some(chunk)) => {
+                format!("it has {} bytes instead of {expected_bytes}", chunk.bytes.byte_length())
+            }
             Ok(None) => "it is gone".to_owned(),
             Err(error) => error.to_string(),
         };
@@ -360,10 +372,21 @@ impl File {
                 Ok(()) => {
                     self.stored.borrow_mut().insert(index, Some(digest));
                 }
+                Err(StoreError::Full { .. }) => self.stop_caching(&self.refused()),
                 Err(error) => self.stop_caching(&error),
             }
         }
         Ok(())
+    }
+
+    /// The browser took some of the file and no more, with the numbers that it does not give itself.
+    fn refused(&self) -> StoreError {
+        let reason = format!(
+            "the model needs {} MB, of which {} MB could be stored",
+            self.len_bytes().div_ceil(MIB),
+            self.count_stored_bytes() / MIB
+        );
+        StoreError::Full { reason }
     }
 
     fn binding_digest(&self, index: u32) -> Option<String> {
@@ -411,7 +434,8 @@ impl File {
 
     fn length_unknown(&self) -> SourceError {
         self.download.give_up(RequestFailure::Connection(
-            "the server does not say how long the file is; it must expose Content-Range or Content-Length".to_owned(),
+            "the server does not say how long the file is; it must expose Content-Range or Content-Length"
+                .to_owned(),
         ))
     }
 

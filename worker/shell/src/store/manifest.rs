@@ -55,9 +55,8 @@ pub fn num_chunks(len_bytes: u64, chunk_bytes: u64) -> u32 {
 /// Those of the database.
 pub async fn read(database: &Database, url: &str) -> Result<Option<Manifest>, StoreError> {
     let key = JsValue::from_str(url);
-    let value = database
-        .transact(&[MANIFESTS], ReadOnly, async |stores| Ok(stores[0].get(key)?.await?))
-        .await?;
+    let value =
+        database.transact(&[MANIFESTS], ReadOnly, async |stores| Ok(stores[0].get(key)?.await?)).await?;
     let manifest = value.and_then(|value| serde_wasm_bindgen::from_value::<Manifest>(value).ok());
     Ok(manifest.filter(Manifest::is_sound))
 }

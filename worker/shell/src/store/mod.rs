@@ -13,6 +13,6 @@ mod state;
 mod stream;
 
 pub use database::{Database, StoreError};
-pub use stream::Arrivals;
 pub use source::{ModelSource, SourceEvent, SourceOptions, SourceProgress};
 pub use state::{StateStore, parse as parse_record};
+pub use stream::Arrivals;

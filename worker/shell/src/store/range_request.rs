@@ -176,7 +176,10 @@ impl Body {
     fn of(response: &Response) -> Result<Self, RequestFailure> {
         let reader = match response.body() {
             Some(stream) => Some(stream.get_reader().dyn_into().map_err(|error| {
-                RequestFailure::Connection(format!("the response's body cannot be read: {}", browser::describe(&error)))
+                RequestFailure::Connection(format!(
+                    "the response's body cannot be read: {}",
+                    browser::describe(&error)
+                ))
             })?),
             None => None,
         };
@@ -195,7 +198,8 @@ impl Body {
             return Err(RequestFailure::Connection(format!("nothing arrived for {} s", STALL_MS / 1000)));
         };
         let read = read.map_err(|error| RequestFailure::from_js(&error))?;
-        let value = Reflect::get(&read, &JsValue::from_str("value")).map_err(|error| RequestFailure::from_js(&error))?;
+        let value = Reflect::get(&read, &JsValue::from_str("value"))
+            .map_err(|error| RequestFailure::from_js(&error))?;
         Ok(value.dyn_into().ok())
     }
 
@@ -232,7 +236,9 @@ impl Body {
             pieces.push(&piece);
         }
         if let Some(expected) = expected_bytes.filter(|expected| *expected != len_bytes) {
-            return Err(RequestFailure::Connection(format!("the body ended after {len_bytes} of {expected} bytes")));
+            return Err(RequestFailure::Connection(format!(
+                "the body ended after {len_bytes} of {expected} bytes"
+            )));
         }
         Ok(join(&pieces, len_bytes as u32))
     }

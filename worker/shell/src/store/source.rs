@@ -115,7 +115,11 @@ impl ByteSource for ModelSource {
                 let available = chunk.byte_length().saturating_sub(offset) as usize;
                 let take = available.min(bytes.len() - filled);
                 if take == 0 {
-                    return Err(SourceError::OutOfRange { start: range.start, end: range.end, len_bytes: position });
+                    return Err(SourceError::OutOfRange {
+                        start: range.start,
+                        end: range.end,
+                        len_bytes: position,
+                    });
                 }
                 Uint8Array::new_with_byte_offset_and_length(&chunk, offset, take as u32)
                     .copy_to(&mut bytes[filled..filled + take]);

@@ -33,7 +33,11 @@ impl StateStore {
                 Ok((keys, stores[0].get_all(None, None)?.await?))
             })
             .await?;
-        Ok(keys.iter().zip(&values).filter_map(|(key, value)| Some((key.as_string()?, value.as_string()?))).collect())
+        Ok(keys
+            .iter()
+            .zip(&values)
+            .filter_map(|(key, value)| Some((key.as_string()?, value.as_string()?)))
+            .collect())
     }
 
     /// Writes one record.

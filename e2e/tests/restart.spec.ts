@@ -1,0 +1,55 @@
+// The browser stops service workers when it likes. Nothing that a page can notice may be lost but the reply under way.
+
+import { ask, type ClientName, expect, HELLO, stopWorker, stream, test, TINY } from "../support/site.ts";
+
+for (const client of ["stock", "hearth"] as ClientName[]) {
+  test(`after the worker was stopped, the next request of a ${client} page is answered as before`, async ({ site }) => {
+    const page = await site.openWith(client, { url: TINY });
+    const before = await ask(page, HELLO);
+    site.server.forget();
+    await stopWorker(page);
+    const after = await ask(page, HELLO);
+    expect(after.text).toBe(before.text);
+    expect(site.server.bytesOf(".gguf")).toBe(0);
+  });
+
+  test(`after the worker was stopped, a stream of a ${client} page works`, async ({ site }) => {
+    const page = await site.openWith(client, { url: TINY });
+    const before = await stream(page, HELLO);
+    await stopWorker(page);
+    expect((await stream(page, HELLO)).text).toBe(before.text);
+  });
+}
+
+test("the configuration and the model of each page outlive the worker", async ({ site }) => {
+  const first = await site.openWith("stock", { url: TINY, id: "one" });
+  const second = await site.openWith("stock", { url: "/made/resolve/main/tiny.gguf", id: "two" });
+  await stopWorker(first);
+  site.server.forget();
+  expect((await ask(second, HELLO)).reply.model).toBe("two");
+  expect((await ask(first, HELLO)).reply.model).toBe("one");
+  expect(site.server.bytesOf(".gguf")).toBe(0);
+});
+
+test("a worker that is stopped many times is as good as new", async ({ site }) => {
+  const page = await site.openWith("stock", { url: TINY });
+  const { text } = await ask(page, HELLO);
+  for (let round = 0; round < 3; round += 1) {
+    await stopWorker(page);
+    expect((await ask(page, HELLO)).text).toBe(text);
+  }
+});
+
+test("a reply that was under way ends with an error that says to ask again, and asking again works", async ({ site }) => {
+  const page = await site.openWith("hearth", { url: TINY });
+  const lost = page.evaluate(async (request) => {
+    const chunks = await engine.chat.completions.create({ ...request, stream: true });
+    await chunks.next();
+    (window as { begun?: boolean }).begun = true;
+    return tab.failure(() => tab.collect(chunks));
+  }, { ...HELLO, max_tokens: 480 });
+  await page.waitForFunction(() => (window as { begun?: boolean }).begun === true);
+  await stopWorker(page);
+  expect(await lost).toMatchObject({ isError: true, name: "WorkerLostError", details: { retryable: true } });
+  expect(await ask(page, HELLO)).toMatchObject({ finish: "length" });
+});
