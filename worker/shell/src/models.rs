@@ -30,11 +30,13 @@ impl ModelKey {
     }
 }
 
+type CancelHook = Box<dyn FnOnce()>;
+
 /// Asks a load to stop at its next step.
 #[derive(Clone, Default)]
 pub struct CancelFlag {
     cancelled: Rc<Cell<bool>>,
-    hooks: Rc<RefCell<Vec<Box<dyn FnOnce()>>>>,
+    hooks: Rc<RefCell<Vec<CancelHook>>>,
 }
 
 impl CancelFlag {

@@ -1,7 +1,7 @@
 //! What the worker remembers across its own restarts: the app's configuration, the log level, and what each client has
 //! loaded. Small records; weights are the store's business.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::client::LoadedRecord;
 use crate::log::Logger;
-use crate::store::{StateStore, parse_record};
+use crate::store::{StateStore, StoreError, parse_record};
 
 /// Record of what all clients share.
 const SHARED: &str = "shared";
@@ -49,12 +49,13 @@ pub struct Persisted {
     state: StateStore,
     log: Logger,
     last_shared: RefCell<Option<SharedRecord>>,
+    has_warned: Cell<bool>,
 }
 
 impl Persisted {
     /// On this store.
     pub fn new(state: StateStore, log: Logger) -> Self {
-        Self { state, log, last_shared: RefCell::default() }
+        Self { state, log, last_shared: RefCell::default(), has_warned: Cell::new(false) }
     }
 
     /// Reads all records; those that cannot be read count as absent.
@@ -108,9 +109,13 @@ impl Persisted {
         }
     }
 
-    fn report(&self, result: Result<(), crate::store::StoreError>) {
-        if let Err(error) = result {
-            self.log.warn(&format!("a restart of the worker will have forgotten something: {error}"));
+    /// Said once: where one write fails, the others will.
+    fn report(&self, result: Result<(), StoreError>) {
+        if let Err(error) = result
+            && !self.has_warned.replace(true)
+        {
+            self.log
+                .warn(&format!("a restart of the worker will have forgotten what tabs had loaded: {error}"));
         }
     }
 }

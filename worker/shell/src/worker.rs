@@ -360,22 +360,26 @@ impl Worker {
                 if client.loaded.borrow().is_empty() {
                     *client.loaded.borrow_mut() = loaded;
                 }
-            } else if browser::client_is_alive(&id).await {
-                self.restored_clients.borrow_mut().insert(id, loaded);
-            } else {
+            } else if !browser::client_is_alive(&id).await {
                 gone.push(id);
+            } else if self.clients.find(&id).is_none() {
+                // It may have spoken for the first time meanwhile; then it says itself what it wants.
+                self.restored_clients.borrow_mut().insert(id, loaded);
             }
         }
+        self.apply_shared(restored.shared);
+        self.persisted.forget_clients(&gone).await;
+    }
+
+    fn apply_shared(&self, stored: SharedRecord) {
         let mut shared = self.shared.borrow_mut();
         if shared.app_config.is_none() {
-            shared.app_config = restored.shared.app_config;
+            shared.app_config = stored.app_config;
         }
-        if let (None, Some(level)) = (shared.log_level, restored.shared.log_level) {
+        if let (None, Some(level)) = (shared.log_level, stored.log_level) {
             shared.log_level = Some(level);
             self.log.set_level(level);
         }
-        drop(shared);
-        self.persisted.forget_clients(&gone).await;
     }
 
     /// The client's own configuration, then what it had loaded before a restart, then what any client sent last.

@@ -130,7 +130,7 @@ impl Database {
         let opened = browser::within_ms(OPEN_TIMEOUT_MS, open()).await;
         let mut database = match opened {
             Some(Ok(database)) => database,
-            Some(Err(error)) => return Err(StoreError::Unavailable { reason: error.to_string() }),
+            Some(Err(error)) => return Err(unavailable(error)),
             None => {
                 return Err(StoreError::Unavailable {
                     reason: "another tab with an older version of this site holds the database; close it"
@@ -160,6 +160,15 @@ impl Database {
         if let Some(database) = self.connection.borrow_mut().take() {
             database.close();
         }
+    }
+}
+
+fn unavailable(error: StoreError) -> StoreError {
+    match error {
+        StoreError::Unavailable { reason } | StoreError::Failed { reason } | StoreError::Full { reason } => {
+            StoreError::Unavailable { reason }
+        }
+        StoreError::Shape { .. } => StoreError::Unavailable { reason: error.to_string() },
     }
 }
 

@@ -6,6 +6,7 @@ mod chunks;
 mod database;
 mod download;
 mod file;
+mod keeping;
 mod manifest;
 mod range_request;
 mod source;
