@@ -52,6 +52,8 @@ pub struct CapabilityMask {
     pub no_shader_f16: bool,
     /// Treat a software adapter as hardware when kernels are chosen.
     pub no_software: bool,
+    /// Bind no more than this at once.
+    pub max_binding_bytes: Option<u64>,
 }
 
 /// How to ask for a device.
@@ -181,7 +183,8 @@ impl Gpu {
                 .then_some(SubgroupSizes { min: info.subgroup_min_size, max: info.subgroup_max_size }),
             shader_f16: features.contains(wgpu::Features::SHADER_F16),
             timestamps: features.contains(wgpu::Features::TIMESTAMP_QUERY),
-            max_binding_bytes: limits.max_storage_buffer_binding_size,
+            max_binding_bytes: (options.mask.max_binding_bytes.unwrap_or(u64::MAX))
+                .min(limits.max_storage_buffer_binding_size),
             max_buffer_bytes: limits.max_buffer_size,
             max_workgroup_bytes: limits.max_compute_workgroup_storage_size,
             max_invocations: limits.max_compute_invocations_per_workgroup,
@@ -208,6 +211,11 @@ impl Gpu {
 
     /// What went wrong so far, if anything did.
     pub fn fault(&self) -> Option<Fault> {
+        let fault = self.fault.find()?;
+        if let Fault::Error(_) = fault {
+            // The error may come of a loss, of which native backends tell only when they are polled.
+            let _ = self.device.poll(wgpu::PollType::Poll);
+        }
         self.fault.find()
     }
 

@@ -1,6 +1,8 @@
 //! What the GPU tests share: a device that must be there, a golden model, step plans.
 #![allow(dead_code)]
 
+pub mod kernels;
+
 use std::path::{Path, PathBuf};
 
 use hearth_engine::ids::{BlockId, SamplerSlot, Slot, TokenId};
