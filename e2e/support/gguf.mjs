@@ -74,13 +74,27 @@ export function readTexts(value) {
   return texts;
 }
 
-/** The same model with `gapBytes` of nothing before its last tensor: as small on the GPU, as long as wanted on the wire.
+/** The same model with `gapBytes` of noise before its last tensor: as small on the GPU, as long as wanted on the wire, and in
+ * the store, which compresses.
  * @param {GgufFile} gguf @param {number} gapBytes @returns {GgufFile} */
 export function withGap(gguf, gapBytes) {
   const start = Math.max(...gguf.tensors.map(({ offset }) => offset));
   const tensors = gguf.tensors.map((tensor) => (tensor.offset === start ? { ...tensor, offset: start + gapBytes } : tensor));
-  const data = Buffer.concat([gguf.data.subarray(0, start), Buffer.alloc(gapBytes), gguf.data.subarray(start)]);
+  const data = Buffer.concat([gguf.data.subarray(0, start), noise(gapBytes), gguf.data.subarray(start)]);
   return { ...gguf, tensors, data };
+}
+
+/** The same bytes each time. @param {number} numBytes */
+function noise(numBytes) {
+  const words = new Uint32Array(numBytes / 4);
+  let state = 1;
+  for (let index = 0; index < words.length; index += 1) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    words[index] = state;
+  }
+  return Buffer.from(words.buffer);
 }
 
 /** @param {number} length */

@@ -9,7 +9,7 @@ self.addEventListener("install", (event) => event.waitUntil(self.skipWaiting()))
 self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
 self.addEventListener("message", async (event) => {
   const adapter = await navigator.gpu?.requestAdapter().catch(() => null);
-  event.source.postMessage(adapter ? [...adapter.features].join(" ") : "none");
+  event.source.postMessage(adapter ? adapter.info.vendor + " " + adapter.info.architecture : "none");
 });`;
 
 export default async function requireWebGpu(): Promise<void> {

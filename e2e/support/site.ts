@@ -96,6 +96,13 @@ export class Site {
     this.context = context;
   }
 
+  /** Runs `code` in the service worker before its own script: for what a browser may lack. Before any page is opened. */
+  async beforeWorker(code: string): Promise<void> {
+    const path = "/hearth/hearth-sw.js";
+    const script = await (await fetch(this.server.origin + path)).text();
+    this.server.pages.set(path, { type: "text/javascript", body: `${code};\n${script}` });
+  }
+
   /** A new tab with this client, controlled by the service worker. */
   async open(client: ClientName, query = ""): Promise<Page> {
     const page = await this.context.newPage();

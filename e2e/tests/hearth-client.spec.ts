@@ -69,3 +69,93 @@ test("leaving the loop cancels the generation", async ({ site }) => {
     .toMatchObject({ running: 0, pagesHeld: 0 });
 });
 
+test("interruptGenerate ends this page's reply as aborted and leaves the other page's alone", async ({ site }) => {
+  const [first, second] = [await site.openWith("hearth", { url: TINY }), await site.openWith("hearth", { url: TINY })];
+  const other = stream(second, LONG);
+  const interrupted = await first.evaluate(async (request) => {
+    const chunks = await engine.chat.completions.create({ ...request, stream: true });
+    await chunks.next();
+    engine.interruptGenerate();
+    return tab.collect(chunks);
+  }, LONG);
+  expect(interrupted.finish).toBe("abort");
+  expect(await other).toMatchObject({ finish: "length" });
+});
+
+test("two pages get the same greedy text, together and alone, and the second one's load fetches nothing", async ({ site }) => {
+  const first = await site.openWith("hearth", { url: TINY });
+  site.server.forget();
+  const second = await site.openWith("hearth", { url: TINY });
+  expect(site.server.bytesOf("tiny.gguf")).toBe(0);
+  const alone = await ask(first, LONG);
+  const together = await Promise.all([stream(first, LONG), stream(second, LONG)]);
+  expect(together.map(({ text }) => text)).toEqual([alone.text, alone.text]);
+});
+
+test("a prompt that was read before is not read again", async ({ site }) => {
+  const page = await site.openWith("hearth", { url: TINY });
+  const request = { ...HELLO, messages: [{ role: "user", content: "the quick brown fox ".repeat(10) }] };
+  const first = await ask(page, request);
+  const again = await ask(page, request);
+  expect(again.text).toBe(first.text);
+  expect(again.usage.prompt_tokens_details?.cached_tokens).toBeGreaterThan(0);
+  expect(again.usage.prompt_tokens).toBeLessThan(first.usage.prompt_tokens);
+});
+
+test("a page that is closed in mid-reply gives its pages back", async ({ site }) => {
+  const [staying, leaving] = [await site.openWith("hearth", { url: TINY }), await site.openWith("hearth", { url: TINY })];
+  await leaving.evaluate(async (request) => {
+    await (await engine.chat.completions.create({ ...request, stream: true, max_tokens: 480 })).next();
+  }, LONG);
+  await leaving.close();
+  await expect
+    .poll(() => staying.evaluate(async () => (await tab.post("hearth.usage", {})).content), { timeout: 10_000 })
+    .toMatchObject({ running: 0, waiting: 0 });
+});
+
+test("errors are Error objects that print as web-llm's strings", async ({ site }) => {
+  const page = await site.openWith("hearth", { url: TINY });
+  const cases: [object, string][] = [
+    [{ messages: [{ role: "assistant", content: "x" }] }, "MessageOrderError: Last message should be from either `user` or `tool`."],
+    [{ ...HELLO, temperature: -1 }, "NonNegativeError: Make sure temperature >= 0"],
+    [{ ...HELLO, model: "other" }, "SpecifiedModelNotFoundError: Specified model other for ChatCompletionRequest is not found"],
+    [{ messages: [{ role: "user", content: "word ".repeat(2_000) }] }, "ContextWindowSizeExceededError: "],
+  ];
+  for (const [request, expected] of cases) {
+    const failure = await askFailure(page, request);
+    expect(failure.isError, expected).toBe(true);
+    expect(failure.text.slice(0, expected.length)).toBe(expected);
+    expect(failure.text).toBe(`${failure.name}: ${failure.message}`);
+  }
+  expect(await ask(page, HELLO)).toMatchObject({ finish: "length" });
+});
+
+test("the engine in the page loads, answers as the worker does, and fails as clearly", async ({ site }) => {
+  const inWorker = await site.openWith("hearth", { url: TINY });
+  const page = await site.open("hearth", "?no-worker");
+  await load(page, { url: TINY, make: "CreateMLCEngine" });
+  expect((await stream(page, HELLO)).text).toBe((await ask(inWorker, HELLO)).text);
+  expect(await page.evaluate(() => engine.getMessage())).not.toBe("");
+  expect(await loadFailure(page, { url: "/made/nothing.gguf", make: "CreateMLCEngine" })).toMatchObject({
+    isError: true,
+    name: "ModelDownloadError",
+    details: { status: 404 },
+  });
+});
+
+test("a load that is called off fetches no more, and another works", async ({ site }) => {
+  const page = await site.open("hearth");
+  site.server.faults.set(FOUR_PIECES, { delayMs: 40 });
+  const failure = await page.evaluate(async ([slow, quick]) => {
+    const record = (id: string, path: string) => ({ model: new URL(path, location.href).href, model_id: id, model_lib: "" });
+    const appConfig = { model_list: [record("slow", slow), record("quick", quick)] };
+    globalThis.engine = new client["ServiceWorkerMLCEngine"]({ appConfig });
+    const controller = new AbortController();
+    engine.setInitProgressCallback(() => controller.abort(new Error("never mind")));
+    return tab.failure(() => engine.reload("slow", undefined, { signal: controller.signal }));
+  }, [FOUR_PIECES, TINY] as const);
+  expect(failure).toMatchObject({ isError: true, message: "never mind" });
+  await page.evaluate(() => engine.reload("quick"));
+  expect(await ask(page, HELLO)).toMatchObject({ finish: "length" });
+  expect(site.server.bytesOf(FOUR_PIECES)).toBeLessThan(8 << 20);
+});

@@ -7,6 +7,8 @@ import type { Page } from "@playwright/test";
 
 /** Tokens of each golden reply that are compared. */
 const NUM_TOKENS = 32;
+/** Of all compared tokens, so many must be equal. */
+const MIN_SHARE = 0.75;
 
 test.describe("with the real model", () => {
   test.describe.configure({ timeout: 240_000 });
@@ -22,18 +24,22 @@ test.describe("with the real model", () => {
     await site.server.stop();
   });
 
-  for (const golden of GOLDENS) {
-    test(`greedy text of ${golden.id} is the reference's, streamed or not`, async () => {
+  test("greedy texts are the reference's, streamed or not", async () => {
+    let numEqual = 0;
+    for (const golden of GOLDENS) {
       const request = requestOf(golden);
       const streamed = await stream(page, request);
-      const numEqual = followGolden(golden, streamed.text, NUM_TOKENS);
-      console.log(`${golden.id}: ${numEqual} of ${NUM_TOKENS} tokens are the reference's`);
+      const num = followGolden(golden, streamed.text, NUM_TOKENS);
+      console.log(`${golden.id}: ${num} of ${NUM_TOKENS} tokens are the reference's`);
+      numEqual += num;
       expect(streamed).toMatchObject({ finish: "length", usage: { completion_tokens: NUM_TOKENS } });
       const whole = await ask(page, request);
       expect(whole.text).toBe(streamed.text);
       expect(await page.evaluate(() => engine.getMessage())).toBe(whole.text);
-    });
-  }
+    }
+    // Where the reference itself hesitates another adapter may choose otherwise, but not everywhere.
+    expect(numEqual).toBeGreaterThanOrEqual(MIN_SHARE * NUM_TOKENS * GOLDENS.length);
+  });
 
   test("a reply ends where the model ends it, with web-llm's fields", async () => {
     const golden = GOLDENS[0] as Golden;
@@ -100,3 +106,46 @@ test("several streams of one page go on side by side", async ({ site }) => {
   expect(together.map(({ text }) => text)).toEqual([alone.text, alone.text, alone.text]);
 });
 
+test("a stream of the older message form, by model id, gives the same text", async ({ site }) => {
+  const page = await site.openWith("stock", { url: TINY });
+  const expected = await ask(page, HELLO);
+  const text = await page.evaluate(async (request) => {
+    const content = { request: { ...request, temperature: 0, stream: true }, selectedModelId: "model", modelId: ["model"] };
+    const init = await tab.post("chatCompletionStreamInit", content);
+    if (init.kind !== "return" || init.content !== null) throw new Error(JSON.stringify(init));
+    let whole = "";
+    for (;;) {
+      const next = await tab.post("completionStreamNextChunk", { selectedModelId: "model" });
+      if (next.kind !== "return") throw new Error(JSON.stringify(next));
+      if (typeof next.content !== "object") return whole;
+      whole += (next.content as { choices: { delta: { content?: string } }[] }).choices[0]?.delta.content ?? "";
+    }
+  }, HELLO);
+  expect(text).toBe(expected.text);
+});
+
+test("errors reach the page as web-llm's strings", async ({ site }) => {
+  const page = await site.openWith("stock", { url: TINY });
+  expect(await askFailure(page, { messages: [{ role: "user", content: "a" }, { role: "assistant", content: "b" }] })).toMatchObject({
+    isError: false,
+    text: "MessageOrderError: Last message should be from either `user` or `tool`.",
+  });
+  const system = [{ role: "user", content: "a" }, { role: "system", content: "b" }, { role: "user", content: "c" }];
+  expect(await askFailure(page, { messages: system })).toMatchObject({
+    isError: false,
+    text: "SystemMessageOrderError: System prompt should always be the first message in `messages`.",
+  });
+});
+
+test("resetChat and unload touch this page only", async ({ site }) => {
+  const page = await site.openWith("stock", { url: TINY });
+  const other = await site.openWith("stock", { url: TINY });
+  const expected = await ask(other, HELLO);
+  await page.evaluate(() => engine.resetChat());
+  await page.evaluate(() => engine.unload());
+  expect(await other.evaluate(() => engine.getMessage())).toBe(expected.text);
+  expect(await ask(other, HELLO)).toMatchObject({ text: expected.text });
+  expect((await askFailure(page, HELLO)).text).toMatch(/ModelNotLoadedError/);
+  await load(page, { url: TINY });
+  expect(await ask(page, HELLO)).toMatchObject({ text: expected.text });
+});
