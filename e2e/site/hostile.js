@@ -56,7 +56,7 @@ const MESSAGES = [
   ["objects without end", () => ({ kind: "reload", content: deep(1_000, (inner) => ({ inner })) }), INVALID],
   ["arrays without end", () => ({ kind: "reload", content: deep(1_000, (inner) => [inner]) }), INVALID],
   ["arrays that the browser gives up on", () => ({ kind: "reload", content: deep(3_000, (inner) => [inner]) }), "silence"],
-  ["a lone surrogate", () => ({ kind: "getMessage", content: { modelId: "\ud800" } }), INVALID],
+  ["a lone surrogate", () => ({ kind: "getMessage", content: { modelId: "\ud800" } }), "SpecifiedModelNotFoundError"],
   // Known kinds with other content.
   ["reload without content", () => ({ kind: "reload" }), INVALID],
   ["reload of null", () => ({ kind: "reload", content: null }), INVALID],

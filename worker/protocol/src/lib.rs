@@ -21,9 +21,11 @@ pub mod request;
 #[cfg(feature = "typescript")]
 mod typescript;
 pub mod version;
+mod well_formed;
 
 pub use error::WireError;
 pub use read::javascript_string;
 pub use request::{Envelope, Request, RequestBody};
 #[cfg(feature = "typescript")]
 pub use typescript::typescript;
+pub use well_formed::well_formed;

@@ -1,8 +1,8 @@
 //! JavaScript values to JSON and back. A page's message is untrusted: what cannot be JSON is an error, never a trap.
 
-use hearth_protocol::WireError;
 use hearth_protocol::push::PushMessage;
 use hearth_protocol::reply::Reply;
+use hearth_protocol::{WireError, well_formed};
 use js_sys::{Function, JSON, Reflect};
 use serde::Serialize;
 use serde_json::Value;
@@ -37,7 +37,7 @@ pub fn read(data: &JsValue) -> Result<Value, WireError> {
             text.length()
         )));
     }
-    serde_json::from_str(&String::from(text)).map_err(|error| invalid(error.to_string()))
+    serde_json::from_str(&well_formed(String::from(text))).map_err(|error| invalid(error.to_string()))
 }
 
 /// The `uuid` of a message that could not be read as a whole.
