@@ -10,7 +10,8 @@ const COLUMNS: [u32; 4] = [1, 2, 4, 8];
 /// A step costs about as much as one with the next multiple of this many rows.
 pub const ROW_GRANULARITY: u32 = COLUMNS[3];
 
-/// Invocations of the software core's workgroup: small enough that two CPU threads share the rows of a small model evenly.
+/// Invocations of the software core's workgroup, unless a subgroup is smaller: few, so that a few CPU threads share the rows of
+/// a small model evenly.
 const SOFTWARE_WORKGROUP: u32 = 16;
 /// Invocations of the GPU core's workgroup.
 const HARDWARE_WORKGROUP: u32 = 128;
@@ -26,7 +27,11 @@ pub fn matmul_variants(capabilities: &Capabilities) -> Vec<MatmulVariant> {
 
 fn matmul_core(capabilities: &Capabilities) -> Core {
     if capabilities.software {
-        return Core::Rows { workgroup: SOFTWARE_WORKGROUP, quad: capabilities.subgroups.is_some() };
+        let workgroup = capabilities.subgroups.map_or(SOFTWARE_WORKGROUP, |sizes| {
+            // At least a quad, which shares its loads. Wider subgroups have been seen to want several in a workgroup.
+            if sizes.max <= 4 { 4 } else { SOFTWARE_WORKGROUP }
+        });
+        return Core::Rows { workgroup, quad: capabilities.subgroups.is_some() };
     }
     let subgroup_lanes = capabilities.subgroups.map(|sizes| sizes.min).filter(|min| *min >= 8);
     Core::Lanes {
@@ -87,6 +92,15 @@ mod tests {
             max_invocations: 256,
             max_workgroups_per_dimension: 65535,
         }
+    }
+
+    #[test]
+    fn software_adapters_get_workgroups_of_a_quad_where_subgroups_are_quads() {
+        let workgroup = |subgroups| match matmul_core(&capabilities(true, subgroups)) {
+            Core::Rows { workgroup, .. } => workgroup,
+            Core::Lanes { .. } => 0,
+        };
+        assert_eq!([Some((4, 4)), Some((8, 8)), None].map(workgroup), [4, 16, 16]);
     }
 
     #[test]
