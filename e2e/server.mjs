@@ -17,6 +17,7 @@ const SEND_BYTES = 64 * 1024;
 /** URL prefix -> folder; the first that fits decides. @type {[string, string][]} */
 const MOUNTS = [
   ["/hearth/", `${PACKAGE}/`],
+  ["/wasm/", join(HERE, "../client/wasm/")],
   ["/demo/", join(HERE, "../client/demo/")],
   ["/stock/", join(HERE, "node_modules/@mlc-ai/web-llm/lib/")],
   ["/fixtures/", join(HERE, "fixtures/")],

@@ -254,14 +254,6 @@ pub enum CliError {
         /// Which kind.
         kind: &'static str,
     },
-    /// A prompt does not fit into the cache that evaluation uses.
-    #[error("a prompt with its reply takes {num_tokens} tokens, the cache holds {room}")]
-    ExpectedTooLong {
-        /// What it takes.
-        num_tokens: usize,
-        /// What there is.
-        room: usize,
-    },
     /// The comparison was made and failed.
     #[error("the model is outside the {tolerance} tolerance")]
     OutsideTolerance {

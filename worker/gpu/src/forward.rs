@@ -1,12 +1,12 @@
 //! Single sequences through the executor, plan by plan, without a scheduler: evaluation wants logits, and its own order.
+//! Serves whoever compares a model's numbers with expected ones, natively and in browsers; does not know what is expected.
 
 use hearth_engine::ids::{BlockId, SamplerSlot, Slot, TokenId};
 use hearth_engine::plan::{Row, SampleRow, SequenceRows, SlotReset, StepLimits, StepPlan, TokenSource};
-use hearth_engine::ports::Executor;
+use hearth_engine::ports::{Executor, ExecutorError};
 use hearth_engine::sampling::SamplingSettings;
-use hearth_gpu::GpuExecutor;
 
-use crate::error::{CliError, Result};
+use crate::executor::GpuExecutor;
 
 /// The one sampler slot in use.
 const SLOT: SamplerSlot = SamplerSlot(0);
@@ -20,20 +20,30 @@ pub struct Forward {
 }
 
 impl Forward {
-    /// Takes the executor over.
+    /// Takes the executor of a model over; `vocab_size` is the model's.
     pub fn new(executor: GpuExecutor, vocab_size: u32) -> Self {
         let limits = executor.limits();
         Self { executor, limits, vocab_size: vocab_size as usize, step: 0 }
     }
 
-    /// Fails when a sequence of this length does not fit into the cache.
-    pub fn check_length(&self, num_tokens: usize) -> Result<()> {
-        let room = self.limits.num_blocks as usize * self.limits.block_size_tokens as usize;
-        if num_tokens <= room { Ok(()) } else { Err(CliError::ExpectedTooLong { num_tokens, room }) }
+    /// Whether a sequence of this length fits into the cache.
+    ///
+    /// # Errors
+    /// [`ExecutorError::PlanTooLarge`] with the numbers.
+    pub fn check_length(&self, num_tokens: usize) -> Result<(), ExecutorError> {
+        let limit = self.limits.num_blocks.saturating_mul(self.limits.block_size_tokens);
+        match u32::try_from(num_tokens) {
+            Ok(got) if got <= limit => Ok(()),
+            got => Err(ExecutorError::PlanTooLarge { what: "tokens", got: got.unwrap_or(u32::MAX), limit }),
+        }
     }
 
     /// Runs a prompt in steps as large as the executor takes; logits `[vocab]` after its last token.
-    pub async fn prefill(&mut self, ids: &[TokenId]) -> Result<Vec<f32>> {
+    ///
+    /// # Errors
+    /// Those of the executor; the prompt does not fit into the cache.
+    pub async fn prefill(&mut self, ids: &[TokenId]) -> Result<Vec<f32>, ExecutorError> {
+        self.check_length(ids.len())?;
         let mut logits = Vec::new();
         let max_rows = self.limits.max_rows as usize;
         for (index, chunk) in ids.chunks(max_rows).enumerate() {
@@ -46,32 +56,39 @@ impl Forward {
     }
 
     /// Continues with `first` at `position`: the `count` tokens that the device picks after it at temperature 0.
-    pub async fn greedy(&mut self, first: TokenId, position: usize, count: usize) -> Result<Vec<u32>> {
+    ///
+    /// # Errors
+    /// Those of the executor; the tokens do not fit into the cache.
+    pub async fn greedy(
+        &mut self,
+        first: TokenId,
+        position: usize,
+        count: usize,
+    ) -> Result<Vec<TokenId>, ExecutorError> {
+        self.check_length(position + count)?;
         let mut token = first;
         let mut tokens = Vec::with_capacity(count);
         for step in 0..count {
             let plan = self.plan(&[token], position + step, true);
             let output = self.executor.submit(&plan)?.await?;
-            let [next] = output.tokens.as_slice() else {
-                return Err(CliError::ExpectedShape {
-                    what: "sampled tokens",
-                    expected: 1,
-                    got: output.tokens.len(),
-                });
-            };
-            token = *next;
-            tokens.push(next.0);
+            // One row was sampled, so one token comes back.
+            token = output.tokens[0];
+            tokens.push(token);
         }
         Ok(tokens)
     }
 
     /// Logits `[vocab]` at every position. A step samples one row of a sequence, so each row goes as a sequence of its
     /// own on the same pages: all rows of a step are in the cache before any of them attends.
+    ///
+    /// # Errors
+    /// Those of the executor; the tokens do not fit into the cache.
     pub async fn each_logits(
         &mut self,
         ids: &[TokenId],
         mut on_logits: impl FnMut(usize, &[f32]),
-    ) -> Result<()> {
+    ) -> Result<(), ExecutorError> {
+        self.check_length(ids.len())?;
         let limits = &self.limits;
         let longest_table = ids.len().div_ceil(limits.block_size_tokens as usize).max(1);
         let by_table = limits.max_table_entries as usize / longest_table;

@@ -7,6 +7,7 @@
 pub mod device;
 pub mod error;
 pub mod executor;
+pub mod forward;
 pub mod harness;
 pub mod kernel;
 pub mod layout;
@@ -26,5 +27,6 @@ pub mod weights;
 pub use device::{Capabilities, CapabilityMask, Fault, Gpu, GpuOptions, SubgroupSizes};
 pub use error::{GpuError, LoadError};
 pub use executor::{ExecutorOptions, GpuExecutor, MemoryUse, StepStats, load};
+pub use forward::Forward;
 pub use ops::attention::KvType;
 pub use weights::LoadProgress;

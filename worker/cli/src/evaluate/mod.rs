@@ -1,12 +1,11 @@
 //! Compares a model's numbers with expected ones: logits, greedy tokens, perplexity. Knows the format of expected.json
-//! and what counts as equal; how rows reach the GPU is `forward`'s.
+//! and what counts as equal; how rows reach the GPU is `hearth_gpu::forward`'s.
 
 mod compare;
 mod expected;
-mod forward;
 
 use hearth_engine::ids::TokenId;
-use hearth_gpu::KvType;
+use hearth_gpu::{Forward, KvType};
 use serde::Serialize;
 
 use crate::error::{CliError, Result};
@@ -17,7 +16,6 @@ pub use expected::{Expected, Tolerance};
 
 use compare::{Greedy, argmax, compare_greedy, compare_logits, log_softmax_at};
 use expected::{ExpectedPrompt, PerplexityTolerance};
-use forward::Forward;
 
 /// What the comparison found.
 #[derive(Debug, Serialize)]
@@ -118,7 +116,8 @@ async fn evaluate_prompt(
         // The first pick comes from the same logits on the CPU; the rest, from the sampler on the device.
         generated.push(argmax(&got));
         let first = TokenId(argmax(&got));
-        generated.extend(forward.greedy(first, ids.len(), prompt.greedy.len() - 1).await?);
+        let rest = forward.greedy(first, ids.len(), prompt.greedy.len() - 1).await?;
+        generated.extend(rest.into_iter().map(|token| token.0));
     }
     let greedy = compare_greedy(&prompt.greedy, &prompt.greedy_margin, &generated, tolerance.atol);
     Ok(PromptReport { id: prompt.id.clone(), num_tokens: ids.len(), logits, greedy })

@@ -1,5 +1,7 @@
 //! The parts of the suite in their order, cheapest first.
 
+use std::path::PathBuf;
+
 use crate::error::{CliError, Result};
 use crate::model::SMOLLM2_135M;
 use crate::package;
@@ -137,14 +139,26 @@ fn end_to_end(workspace: &Workspace, count: &mut Count) -> Result<()> {
     node::ensure_packages(workspace, &e2e)?;
     let chromium = browser::ensure(workspace)?;
     SMOLLM2_135M.ensure(&SMOLLM2_135M.default_folder(workspace))?;
+    let kernels = write_kernels(workspace)?;
     let server = Server::start(0, server::mounts(workspace, workspace.models()))?;
     let tool = Tool::new(npm_program("npx"))
         .args(["--no-install", "playwright", "test"])
         .directory(&e2e)
         .envs(browser::environment(&chromium))
         .env("HEARTH_URL", server.url())
-        .env("HEARTH_MODELS", workspace.models());
+        .env("HEARTH_MODELS", workspace.models())
+        .env("HEARTH_KERNELS", kernels);
     counted(tool, Part::EndToEnd, Runner::Playwright, count)
+}
+
+/// Writes every kernel variant to a file for the browser's own compiler to check.
+fn write_kernels(workspace: &Workspace) -> Result<PathBuf> {
+    let file = workspace.root().join("target/kernels.json");
+    in_workspace(Tool::new("cargo"), workspace)
+        .args(["run", "--quiet", "--locked", "--package", GPU_CRATE, "--example", "kernels", "--"])
+        .arg(&file)
+        .each_line(pass_on)?;
+    Ok(file)
 }
 
 fn counted(tool: Tool, part: Part, runner: Runner, count: &mut Count) -> Result<()> {
