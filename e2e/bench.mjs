@@ -42,15 +42,14 @@ async function prepare(url) {
       stream: true,
       stream_options: { include_usage: true },
     });
-    const result = { firstMs: 0, lastMs: 0, usage: undefined };
+    const result = { /** @type {number[]} */ textMs: [], usage: undefined };
     for await (const chunk of chunks) {
-      result.lastMs = performance.now();
-      if (result.firstMs === 0) result.firstMs = result.lastMs;
+      if (chunk.choices[0]?.delta.content) result.textMs.push(performance.now());
       result.usage = chunk.usage ?? result.usage;
     }
     return result;
   };
-  Object.assign(globalThis, { generate });
+  Object.assign(globalThis, { generate, deviceUsage: async () => (await engine.poolUsage()).device });
   return elapsedMs;
 }
 
@@ -78,16 +77,23 @@ async function measurePrefill(page, length) {
   return read / seconds;
 }
 
-/** Tokens a second of all sequences together, from the first token of any to the last one. The prompts are known by then.
+/** Tokens a second of all sequences together, while all of them decode and nobody reads a prompt.
  * @param {Page} page @param {number} numSequences @param {number} numTokens */
 async function measureDecode(page, numSequences, numTokens) {
   const prompts = Array.from({ length: numSequences }, (_, index) => `Tell me a long story. It is number ${index}.`);
   const requests = (/** @type {number} */ maxTokens) => prompts.map((content) => ({ content, maxTokens }));
   await page.evaluate(generateAll, requests(1));
+  /** @type {{textMs: number[]}[]} */
   const results = await page.evaluate(generateAll, requests(numTokens));
-  const firstMs = Math.min(...results.map((/** @type {any} */ result) => result.firstMs));
-  const lastMs = Math.max(...results.map((/** @type {any} */ result) => result.lastMs));
-  return (numSequences * (numTokens - 1) * 1000) / (lastMs - firstMs);
+  const startMs = Math.max(...results.map(({ textMs }) => textMs[0] ?? Infinity));
+  const endMs = Math.min(...results.map(({ textMs }) => textMs.at(-1) ?? 0));
+  if (!(endMs > startMs)) throw new Error(`the ${numSequences} sequences were never all decoding: ask for more tokens`);
+  // A token that ends in the middle of a character brings no text: texts are counted, and each stands for its share of tokens.
+  const numTexts = results.reduce(
+    (sum, { textMs }) => sum + (textMs.filter((at) => at > startMs && at <= endMs).length * numTokens) / textMs.length,
+    0,
+  );
+  return (numTexts * 1000) / (endMs - startMs);
 }
 
 /** @param {Page} page */
@@ -129,6 +135,10 @@ async function main() {
     load_ms: /** @type {number[]} */ ([]),
     cached_load_ms: /** @type {number[]} */ ([]),
     prefill: input.promptLengths.map((tokens) => ({ tokens, tokens_per_s: /** @type {number[]} */ ([]) })),
+    wasm_memory_bytes: 0,
+    gpu_memory_bytes: 0,
+    dispatches_per_step: 0,
+    bytes_uploaded_per_step: 0,
     decode: input.sequenceCounts.map((sequences) => ({ sequences, tokens_per_s: /** @type {number[]} */ ([]) })),
   };
   for (let run = 1; run <= input.runs; run += 1) {
@@ -145,6 +155,12 @@ async function main() {
       for (const { sequences, tokens_per_s } of samples.decode) {
         say(`decode, ${sequences} at once`);
         tokens_per_s.push(await measureDecode(page, sequences, input.decodeTokens));
+        const device = await page.evaluate(() => /** @type {any} */ (globalThis).deviceUsage());
+        samples.wasm_memory_bytes = device.wasmMemoryBytes;
+        samples.gpu_memory_bytes = device.gpuMemoryBytes;
+        if (sequences !== 1) continue;
+        samples.dispatches_per_step = device.stepDispatches;
+        samples.bytes_uploaded_per_step = device.stepUploadedBytes;
       }
     });
   }

@@ -927,7 +927,32 @@ export type UsageReport = {
   /**
    * Generations that wait for room, of all pages.
    */
-  waiting: number, };
+  waiting: number,
+  /**
+   * What the worker and its device use; absent where the host cannot tell.
+   */
+  device?: DeviceUsage, };
+
+/**
+ * What a model takes of the machine, and the size of the engine's last step.
+ */
+export type DeviceUsage = {
+  /**
+   * The wasm's heap, of all models.
+   */
+  wasmMemoryBytes: number,
+  /**
+   * The model's buffers on the GPU: weights, pages, activations.
+   */
+  gpuMemoryBytes: number,
+  /**
+   * Kernels dispatched in the last step; 0 before the first.
+   */
+  stepDispatches: number,
+  /**
+   * Bytes written to the GPU for the last step; 0 before the first.
+   */
+  stepUploadedBytes: number, };
 
 /**
  * From the worker to the page. After `end` or `error` nothing more comes.

@@ -25,6 +25,7 @@ export type {
   CompletionUsage,
   ContentPart as ChatCompletionContentPart,
   ContextReport,
+  DeviceUsage,
   FinishReason as ChatCompletionFinishReason,
   HearthOptions,
   InitProgressReport,

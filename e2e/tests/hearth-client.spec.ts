@@ -20,6 +20,23 @@ test("a pushed stream says what the whole reply says, in several pieces with one
   expect(whole.reply).toMatchObject({ object: "chat.completion", model: "model" });
 });
 
+test("a page can see what the model takes of the machine, and the size of a step", async ({ site }) => {
+  const page = await site.openWith("hearth", { url: TINY });
+  const device = () => page.evaluate(async () => ((await tab.post("hearth.usage", {})).content as { device: Record<string, number> }).device);
+  const before = await device();
+  expect(before).toMatchObject({ stepDispatches: 0, stepUploadedBytes: 0 });
+  // Two layers of 127 KB of weights, and a heap of at least the wasm's own megabyte.
+  expect(before["gpuMemoryBytes"]).toBeGreaterThan(100_000);
+  expect(before["wasmMemoryBytes"]).toBeGreaterThan(1_000_000);
+  await ask(page, HELLO);
+  const after = await device();
+  // Seven kernels a layer, and the rest; one upload of some hundred bytes.
+  expect(after["stepDispatches"]).toBeGreaterThanOrEqual(2 * 7);
+  expect(after["stepDispatches"]).toBeLessThan(2 * 8 + 10);
+  expect(after["stepUploadedBytes"]).toBeGreaterThan(0);
+  expect(after["stepUploadedBytes"]).toBeLessThan(2_000);
+});
+
 test("the load reports progress in web-llm's words and ends at 1", async ({ site }) => {
   const page = await site.openWith("hearth", { url: TINY });
   const texts = await progressTexts(page);

@@ -10,6 +10,16 @@ interface Kernel {
   subgroups: boolean;
 }
 
+/** What this test uses of WebGPU, for which TypeScript has no types of its own. */
+interface Gpu {
+  requestAdapter(): Promise<{ requestDevice(options: { requiredFeatures: string[] }): Promise<Device> } | null>;
+}
+interface Device {
+  createShaderModule(options: { label: string; code: string }): {
+    getCompilationInfo(): Promise<{ messages: { type: string; message: string; lineNum: number }[] }>;
+  };
+}
+
 test("every kernel variant compiles without an error or a warning", async ({ site }) => {
   test.setTimeout(120_000);
   const file = process.env["HEARTH_KERNELS"];
@@ -21,8 +31,9 @@ test("every kernel variant compiles without an error or a warning", async ({ sit
   expect(distinct.length).toBeGreaterThan(100);
   const page = await site.open("hearth");
   const complaints = await page.evaluate(async (kernels) => {
-    const gpu = (navigator as unknown as { gpu: any }).gpu;
+    const gpu = (navigator as unknown as { gpu: Gpu }).gpu;
     const adapter = await gpu.requestAdapter();
+    if (adapter === null) throw new Error("no adapter");
     const device = await adapter.requestDevice({ requiredFeatures: ["subgroups"] });
     const complaints: string[] = [];
     for (const { label, source } of kernels) {

@@ -12,6 +12,13 @@ interface Heard {
   message?: string;
 }
 
+declare global {
+  interface Window {
+    /** site/hostile.js. */
+    hostile: { names: string[]; send(index: number): Promise<Heard[]> };
+  }
+}
+
 /** A page that chats, before and after: whatever happens in between must not reach it. */
 async function withBystander(site: Site, work: (page: Page, check: () => Promise<void>) => Promise<void>): Promise<void> {
   const bystander = await site.openWith("stock", { url: TINY });
@@ -137,10 +144,10 @@ test("messages of every wrong kind are answered or ignored, and the other tab's 
   await withBystander(site, async (_, check) => {
     const page = await site.openWith("stock", { url: TINY });
     const expected = await ask(page, HELLO);
-    const names = await page.evaluate(async (path) => ((window as any).hostile = await import(path)).names as string[], "/hostile.js");
+    const names = await page.evaluate(async (path) => (window.hostile = (await import(path)) as Window["hostile"]).names, "/hostile.js");
     expect(names.length).toBeGreaterThan(60);
     for (const [index, name] of names.entries()) {
-      const heard = await page.evaluate((at) => (window as any).hostile.send(at) as Promise<Heard[]>, index);
+      const heard = await page.evaluate((at) => window.hostile.send(at), index);
       expect.soft(heard, name).toHaveLength(1);
       for (const reply of heard) expectAnswer(name, reply);
       await check();

@@ -124,6 +124,28 @@ pub struct UsageReport {
     pub running: u32,
     /// Generations that wait for room, of all pages.
     pub waiting: u32,
+    /// What the worker and its device use; absent where the host cannot tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "typescript", ts(optional))]
+    pub device: Option<DeviceUsage>,
+}
+
+/// What a model takes of the machine, and the size of the engine's last step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct DeviceUsage {
+    /// The wasm's heap, of all models.
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
+    pub wasm_memory_bytes: u64,
+    /// The model's buffers on the GPU: weights, pages, activations.
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
+    pub gpu_memory_bytes: u64,
+    /// Kernels dispatched in the last step; 0 before the first.
+    pub step_dispatches: u32,
+    /// Bytes written to the GPU for the last step; 0 before the first.
+    #[cfg_attr(feature = "typescript", ts(type = "number"))]
+    pub step_uploaded_bytes: u64,
 }
 
 #[cfg(test)]

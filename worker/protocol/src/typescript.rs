@@ -76,6 +76,7 @@ pub fn typescript() -> String {
         reply::ReturnContent,
         reply::HelloReply,
         reply::UsageReport,
+        reply::DeviceUsage,
         push::PushMessage,
         push::PushControl,
     );

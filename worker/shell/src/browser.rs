@@ -201,3 +201,10 @@ pub async fn within_ms<T>(ms: u32, future: impl Future<Output = T>) -> Option<T>
         Either::Right(_) => None,
     }
 }
+
+/// Size of the wasm's heap, which only grows.
+pub fn wasm_memory_bytes() -> u64 {
+    let memory: js_sys::WebAssembly::Memory = wasm_bindgen::memory().unchecked_into();
+    let buffer: js_sys::ArrayBuffer = memory.buffer().unchecked_into();
+    u64::from(buffer.byte_length())
+}

@@ -2,6 +2,7 @@
 //!
 //! Every piece of work is followed by a look at the cancel flag and a breath for the other tabs.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use hearth_engine::chat::values::SamplingDefaults;
@@ -10,11 +11,15 @@ use hearth_engine::driver::{self, EngineHandle};
 use hearth_engine::engine::{EngineConfig, EngineError};
 use hearth_engine::model::ModelConfig;
 use hearth_engine::model::gguf::Gguf;
-use hearth_engine::ports::{Clock, Executor, ExecutorError};
+use hearth_engine::plan::{StepLimits, StepOutput, StepPlan};
+use hearth_engine::ports::{Clock, Executor, ExecutorError, LocalFuture};
 use hearth_engine::template::ChatTemplate;
 use hearth_engine::tokenizer::Tokenizer;
-use hearth_gpu::{Capabilities, ExecutorOptions, Fault, Gpu, GpuExecutor, KvType, LoadProgress};
+use hearth_gpu::{
+    Capabilities, ExecutorOptions, Fault, Gpu, GpuExecutor, KvType, LoadProgress, MemoryUse, StepStats,
+};
 use hearth_protocol::config::{ChatOptions, KvCacheType, ModelRecord};
+use hearth_protocol::reply::DeviceUsage;
 use wasm_bindgen_futures::spawn_local;
 
 use crate::browser;
@@ -50,6 +55,8 @@ pub struct LoadedModel {
     pub chat: ChatModel,
     engine: EngineHandle,
     gpu: Gpu,
+    memory: MemoryUse,
+    last_step: Rc<Cell<StepStats>>,
     options: ModelOptions,
     trained_tokens: u32,
 }
@@ -83,6 +90,18 @@ impl LoadedModel {
     /// Adapter in words, for progress texts.
     pub fn device(&self) -> String {
         self.gpu.description()
+    }
+
+    /// What the model takes of the machine.
+    pub fn device_usage(&self) -> DeviceUsage {
+        let MemoryUse { weights_bytes, kv_bytes, activations_bytes } = self.memory;
+        let step = self.last_step.get();
+        DeviceUsage {
+            wasm_memory_bytes: browser::wasm_memory_bytes(),
+            gpu_memory_bytes: weights_bytes + kv_bytes + activations_bytes,
+            step_dispatches: step.dispatches,
+            step_uploaded_bytes: step.bytes_uploaded,
+        }
     }
 
     /// True while anybody's reply is under way.
@@ -317,7 +336,9 @@ fn start(
     let config = EngineConfig { entropy_seed, ..EngineConfig::new(executor.limits(), window_tokens) };
     let engine = EngineHandle::new(config, tokenizer.clone(), context.clock.clone())?;
     let (log, model_id) = (context.log.clone(), request.record.model_id.clone());
-    let run = driver::run(engine.clone(), Box::new(executor));
+    let (memory, last_step) = (executor.memory(), Rc::new(Cell::new(StepStats::default())));
+    let watched = WatchedExecutor { inner: executor, last_step: last_step.clone() };
+    let run = driver::run(engine.clone(), Box::new(watched));
     spawn_local(async move {
         match run.await {
             EngineError::Stopped => log.debug(&format!("{model_id} is unloaded")),
@@ -333,7 +354,28 @@ fn start(
         sampling: SamplingDefaults::default(),
         identities: Rc::new(BrowserIdentities),
     });
-    Ok(LoadedModel { chat, engine, gpu: gpu.clone(), options, trained_tokens })
+    Ok(LoadedModel { chat, engine, gpu: gpu.clone(), memory, last_step, options, trained_tokens })
+}
+
+/// The executor, which leaves the size of its last step where the model can see it.
+struct WatchedExecutor {
+    inner: GpuExecutor,
+    last_step: Rc<Cell<StepStats>>,
+}
+
+impl Executor for WatchedExecutor {
+    fn limits(&self) -> StepLimits {
+        self.inner.limits()
+    }
+
+    fn submit(
+        &mut self,
+        plan: &StepPlan,
+    ) -> Result<LocalFuture<Result<StepOutput, ExecutorError>>, ExecutorError> {
+        let step = self.inner.submit(plan)?;
+        self.last_step.set(self.inner.step_stats());
+        Ok(step)
+    }
 }
 
 /// Tokens of the pool that all tabs share, where the app does not say.

@@ -44,6 +44,6 @@ impl Worker {
     /// web-llm's, when it is not clear which model is meant.
     pub fn usage(&self, client: &Client, content: &ModelReference) -> Result<UsageReport, ShellError> {
         let model = self.select_loaded(client, content.model_id.as_deref(), USAGE)?;
-        Ok(model.chat.usage(client.owner))
+        Ok(UsageReport { device: Some(model.device_usage()), ..model.chat.usage(client.owner) })
     }
 }

@@ -14,4 +14,4 @@ pub const PROMPT_LENGTHS: [u32; 2] = [128, 512];
 /// Numbers of sequences that decode at once.
 pub const SEQUENCE_COUNTS: [u32; 4] = [1, 2, 4, 8];
 /// Tokens that each of them generates.
-pub const DECODE_TOKENS: u32 = 24;
+pub const DECODE_TOKENS: u32 = 64;

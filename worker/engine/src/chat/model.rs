@@ -127,7 +127,7 @@ impl ChatModel {
         self.owners.stats_text(owner)
     }
 
-    /// The state of the cache, and the owner's part in it.
+    /// The state of the cache, and the owner's part in it. What the device uses is for the host to add.
     pub fn usage(&self, owner: OwnerId) -> UsageReport {
         let usage = self.parts.engine.usage();
         let held = usage.owners.iter().find(|held| held.owner == owner);
@@ -142,6 +142,7 @@ impl ChatModel {
             window_tokens: usage.context_window_tokens,
             running: usage.running,
             waiting: usage.waiting,
+            device: None,
         }
     }
 
