@@ -5,8 +5,8 @@
 // top_p of what top_k kept; the draw takes the first token at which the cumulative weight is above draw * kept.
 //
 // Nothing is sorted. Each of the three cuts is a search for a level of the logit: the highest level at which the tokens
-// on or above it weigh (or number) at least the target. Levels are compared in the integer order of floats; a pass over
-// the logits tries 8 levels, and the search ends when one token, or only equal logits, are left between two of them.
+// on or above it weigh (or number) at least the target. Levels are compared in the integer order of floats, not as floats: the
+// level after 0 is a subnormal number, which many GPUs take for 0. A pass over the logits tries 8 levels, and the search ends when one token, or only equal logits, are left between two of them.
 //
 // Bindings
 //   step      [..] u32           the step's plan (lib/step.wgsl, lib/sample.wgsl)
@@ -103,19 +103,19 @@ fn sum_over_workgroup(thread: u32, a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: 
     workgroupBarrier();
 }
 
-fn level_values(first_pass: bool, first: u32, low: u32, high: u32, maximum: f32, temperature: f32) -> vec4<f32> {
-    return vec4<f32>(
-        value_of(level_of(first_pass, first, low, high, maximum, temperature)),
-        value_of(level_of(first_pass, first + 1u, low, high, maximum, temperature)),
-        value_of(level_of(first_pass, first + 2u, low, high, maximum, temperature)),
-        value_of(level_of(first_pass, first + 3u, low, high, maximum, temperature)),
+fn four_levels(first_pass: bool, first: u32, low: u32, high: u32, maximum: f32, temperature: f32) -> vec4<u32> {
+    return vec4<u32>(
+        level_of(first_pass, first, low, high, maximum, temperature),
+        level_of(first_pass, first + 1u, low, high, maximum, temperature),
+        level_of(first_pass, first + 2u, low, high, maximum, temperature),
+        level_of(first_pass, first + 3u, low, high, maximum, temperature),
     );
 }
 
 // Weighs and counts the tokens on or above each of 8 levels.
 fn measure(thread: u32, row: u32, first_pass: bool, low: u32, high: u32, maximum: f32, temperature: f32) {
-    let levels_a = level_values(first_pass, 0u, low, high, maximum, temperature);
-    let levels_b = level_values(first_pass, 4u, low, high, maximum, temperature);
+    let levels_a = four_levels(first_pass, 0u, low, high, maximum, temperature);
+    let levels_b = four_levels(first_pass, 4u, low, high, maximum, temperature);
     var weight_a = vec4<f32>();
     var weight_b = vec4<f32>();
     var number_a = vec4<f32>();
@@ -124,14 +124,17 @@ fn measure(thread: u32, row: u32, first_pass: bool, low: u32, high: u32, maximum
         let four = logits[row + i];
         for (var j = 0u; j < 4u; j++) {
             let logit = four[j];
-            let inside = select(0.0, 1.0, i * 4u + j < VOCAB);
-            let weight = exp((logit - maximum) / temperature) * inside;
-            let in_a = vec4<f32>(logit) >= levels_a;
-            let in_b = vec4<f32>(logit) >= levels_b;
+            let exists = i * 4u + j < VOCAB;
+            let number = select(0.0, 1.0, exists);
+            // What pads a row may be no number: it is not to be multiplied.
+            let weight = select(0.0, exp((logit - maximum) / temperature), exists);
+            let key = key_of(logit);
+            let in_a = vec4<u32>(key) >= levels_a;
+            let in_b = vec4<u32>(key) >= levels_b;
             weight_a += select(vec4<f32>(), vec4<f32>(weight), in_a);
             weight_b += select(vec4<f32>(), vec4<f32>(weight), in_b);
-            number_a += select(vec4<f32>(), vec4<f32>(inside), in_a);
-            number_b += select(vec4<f32>(), vec4<f32>(inside), in_b);
+            number_a += select(vec4<f32>(), vec4<f32>(number), in_a);
+            number_b += select(vec4<f32>(), vec4<f32>(number), in_b);
         }
     }
     sum_over_workgroup(thread, weight_a, weight_b, number_a, number_b);
@@ -193,10 +196,13 @@ fn weight_in(found: Cut, maximum: f32, temperature: f32) -> f32 {
     return found.at.weight - found.above.weight;
 }
 
+fn is_in(found: Cut, logit: f32) -> bool {
+    let key = key_of(logit);
+    return key >= found.low && key < found.high;
+}
+
 // The token with the rank-th lowest id (from 1) among those of the cut.
 fn find_nth(thread: u32, row: u32, found: Cut, rank: f32) -> u32 {
-    let low = value_of(found.low);
-    let high = value_of(found.high);
     if thread == 0u {
         atomicStore(&chosen, VOCAB);
         nth_bounds = vec2<u32>(0u, VOCAB - 1u);
@@ -217,7 +223,7 @@ fn find_nth(thread: u32, row: u32, found: Cut, rank: f32) -> u32 {
                 let four = logits[row + i];
                 for (var j = 0u; j < 4u; j++) {
                     let token = i * 4u + j;
-                    let equal = select(0.0, 1.0, four[j] >= low && four[j] < high && token < VOCAB);
+                    let equal = select(0.0, 1.0, is_in(found, four[j]) && token < VOCAB);
                     number_a += select(vec4<f32>(), vec4<f32>(equal), vec4<u32>(token) < ends_a);
                     number_b += select(vec4<f32>(), vec4<f32>(equal), vec4<u32>(token) < ends_b);
                 }
@@ -238,7 +244,7 @@ fn find_nth(thread: u32, row: u32, found: Cut, rank: f32) -> u32 {
         let four = logits[row + i];
         for (var j = 0u; j < 4u; j++) {
             let token = i * 4u + j;
-            if four[j] >= low && four[j] < high && token >= from_token && token < VOCAB {
+            if is_in(found, four[j]) && token >= from_token && token < VOCAB {
                 atomicMin(&chosen, token);
             }
         }

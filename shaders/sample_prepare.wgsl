@@ -24,9 +24,12 @@ var<workgroup> best_tokens: array<u32, WORKGROUP>;
 
 fn finite(value: f32) -> f32 {
     let bits = bitcast<u32>(value);
+    if (bits << 1u) == 0u {
+        // -0 becomes 0, so that equal numbers have equal bits. (Adding 0 would do, but compilers leave it out.)
+        return 0.0;
+    }
     if (bits & 0x7f800000u) != 0x7f800000u {
-        // Also turns -0 into 0, so that equal numbers have equal bits.
-        return value + 0.0;
+        return value;
     }
     return select(-LARGEST, LARGEST, bits == 0x7f800000u);
 }
