@@ -9,10 +9,6 @@
 @group(0) @binding(4) var<storage, read_write> out: array<f32>;
 @group(0) @binding(5) var<uniform> params: MatmulParams;
 
-fn source_row(column: u32) -> u32 {
-    return min(column, step_num_rows() - 1u);
-}
-
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
     var tile = multiply(workgroup, id);

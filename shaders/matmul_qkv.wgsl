@@ -28,10 +28,6 @@ struct QkvParams {
 @group(0) @binding(7) var<uniform> params: QkvParams;
 @group(0) @binding(8) var<uniform> inverse_frequencies: array<vec4<f32>, 64>;
 
-fn source_row(column: u32) -> u32 {
-    return min(column, step_num_rows() - 1u);
-}
-
 // Where rows output_row and output_row + 1 of [q; k; v] go, the same for all columns.
 struct PairPlace {
     output_row: u32,

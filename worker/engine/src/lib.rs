@@ -2,7 +2,6 @@
 //!
 //! Knows neither wgpu nor the web, has no clock and no threads of its own. What it needs from outside is in [`ports`].
 //! [`plan`] is the only contract with whoever executes steps.
-#![cfg_attr(test, allow(missing_docs))]
 
 pub mod chat;
 pub mod driver;

@@ -77,10 +77,14 @@ crate::kernel::parts! {
     SUBGROUP_COLUMNS_8 = "lib/subgroup_columns_8.wgsl";
     /// Rotary embedding.
     ROPE = "lib/rope.wgsl";
+    /// The columns of a product are the step's rows.
+    STEP_COLUMNS = "lib/step_columns.wgsl";
     /// Weights in bf16.
     WEIGHT_BF16 = "lib/weight_bf16.wgsl";
     /// Weights in f16.
     WEIGHT_F16 = "lib/weight_f16.wgsl";
+    /// Weights of 16 bits.
+    WEIGHT_HALVES = "lib/weight_halves.wgsl";
     /// Weights in f32.
     WEIGHT_F32 = "lib/weight_f32.wgsl";
     /// 4-bit weights.

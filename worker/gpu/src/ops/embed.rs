@@ -1,7 +1,7 @@
 //! Embedding lookup.
 
 use crate::kernel::{Access, Binding, Kernel, read, write};
-use crate::ops::matmul::{MatmulParams, weight_part};
+use crate::ops::matmul::{MatmulParams, weight_parts};
 use crate::repack::WeightFormat;
 use crate::shaders;
 
@@ -25,17 +25,14 @@ pub fn grid_x(blocks_per_row: u32) -> u32 {
 
 /// The kernel for a table in this format.
 pub fn kernel(format: WeightFormat) -> Kernel {
+    let mut parts = vec![&shaders::STEP, &shaders::MATMUL_TYPES, &shaders::COLUMNS_1];
+    parts.extend(weight_parts(format));
+    parts.push(&shaders::EMBED);
     Kernel {
         label: format!("embed_{}", format.name()),
         enables: vec![],
         constants: vec![],
-        parts: vec![
-            &shaders::STEP,
-            &shaders::MATMUL_TYPES,
-            &shaders::COLUMNS_1,
-            weight_part(format),
-            &shaders::EMBED,
-        ],
+        parts,
         bindings: BINDINGS,
     }
 }

@@ -148,15 +148,15 @@ static GATED_BINDINGS: &[Binding] =
 static LOGITS_BINDINGS: &[Binding] =
     &[read("codes"), read("scales"), read("x"), read("step"), write("logits"), params::<MatmulParams>()];
 
-/// The part that decodes a format.
-pub fn weight_part(format: WeightFormat) -> &'static Part {
+/// The parts that decode a format.
+pub fn weight_parts(format: WeightFormat) -> Vec<&'static Part> {
     match format {
-        WeightFormat::Q4 => &shaders::WEIGHT_Q4,
-        WeightFormat::Q5 => &shaders::WEIGHT_Q5,
-        WeightFormat::Q8 => &shaders::WEIGHT_Q8,
-        WeightFormat::F16 => &shaders::WEIGHT_F16,
-        WeightFormat::Bf16 => &shaders::WEIGHT_BF16,
-        WeightFormat::F32 => &shaders::WEIGHT_F32,
+        WeightFormat::Q4 => vec![&shaders::WEIGHT_Q4],
+        WeightFormat::Q5 => vec![&shaders::WEIGHT_Q5],
+        WeightFormat::Q8 => vec![&shaders::WEIGHT_Q8],
+        WeightFormat::F16 => vec![&shaders::WEIGHT_F16, &shaders::WEIGHT_HALVES],
+        WeightFormat::Bf16 => vec![&shaders::WEIGHT_BF16, &shaders::WEIGHT_HALVES],
+        WeightFormat::F32 => vec![&shaders::WEIGHT_F32],
     }
 }
 
@@ -176,8 +176,8 @@ fn subgroup_columns_part(columns: u32) -> &'static Part {
 /// The kernel.
 pub fn kernel(epilogue: Epilogue, format: WeightFormat, variant: MatmulVariant) -> Kernel {
     let mut constants = Vec::new();
-    let mut parts =
-        vec![&shaders::STEP, &shaders::MATMUL_TYPES, columns_part(variant.columns), weight_part(format)];
+    let mut parts = vec![&shaders::STEP, &shaders::MATMUL_TYPES, columns_part(variant.columns)];
+    parts.extend(weight_parts(format));
     let uses_subgroups = match variant.core {
         Core::Rows { workgroup, quad } => {
             constants.push(("WORKGROUP", Value::U32(workgroup)));
@@ -200,6 +200,9 @@ pub fn kernel(epilogue: Epilogue, format: WeightFormat, variant: MatmulVariant) 
         parts.push(subgroup_columns_part(variant.columns));
     } else {
         parts.push(&shaders::NO_SUBGROUP_ID);
+    }
+    if epilogue != Epilogue::Logits {
+        parts.push(&shaders::STEP_COLUMNS);
     }
     let (name, bindings) = match epilogue {
         Epilogue::Qkv(kv_type) => {
