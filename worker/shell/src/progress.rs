@@ -19,6 +19,8 @@ pub struct LoadReporter {
     fetched: Cell<Option<SourceProgress>>,
     /// What the user should know besides, such as that nothing is kept.
     notice: RefCell<Option<String>>,
+    /// The last report, for a notice that comes after it.
+    last_report: RefCell<InitProgressReport>,
     send: Box<dyn Fn(InitProgressReport)>,
 }
 
@@ -26,7 +28,9 @@ impl LoadReporter {
     /// The load begins now; `send` gets each report.
     pub fn new(clock: Rc<dyn Clock>, send: Box<dyn Fn(InitProgressReport)>) -> Self {
         let started_ms = clock.now_ms();
+        let start = InitProgressReport::start();
         let reporter = Self {
+            last_report: RefCell::new(start.clone()),
             clock,
             started_ms,
             last_report_ms: Cell::new(f64::NEG_INFINITY),
@@ -34,13 +38,16 @@ impl LoadReporter {
             notice: RefCell::default(),
             send,
         };
-        (reporter.send)(InitProgressReport::start());
+        (reporter.send)(start);
         reporter
     }
 
-    /// Adds a notice to all texts from now on.
+    /// Adds a notice to all texts from now on, but for the last one, which apps compare with web-llm's. The last report is sent
+    /// again with it: there may be no other.
     pub fn notice(&self, text: String) {
         *self.notice.borrow_mut() = Some(text);
+        let last = self.last_report.borrow().clone();
+        self.report(last);
     }
 
     /// Bytes arrived from the network.
@@ -82,7 +89,7 @@ impl LoadReporter {
 
     /// The model is ready.
     pub fn finished(&self, device: &str) {
-        self.report(InitProgressReport::finish(device, self.elapsed_s()));
+        (self.send)(InitProgressReport::finish(device, self.elapsed_s()));
     }
 
     /// Seconds since the load began.
@@ -94,13 +101,13 @@ impl LoadReporter {
         self.clock.now_ms() - self.last_report_ms.get() >= REPORT_INTERVAL_MS
     }
 
-    fn report(&self, mut report: InitProgressReport) {
+    fn report(&self, report: InitProgressReport) {
         self.last_report_ms.set(self.clock.now_ms());
-        if let Some(notice) = &*self.notice.borrow()
-            && report.progress < 1.0
-        {
-            report.text = format!("{} Note: {notice}.", report.text);
+        let mut sent = report.clone();
+        *self.last_report.borrow_mut() = report;
+        if let Some(notice) = &*self.notice.borrow() {
+            sent.text = format!("{} Note: {notice}.", sent.text);
         }
-        (self.send)(report);
+        (self.send)(sent);
     }
 }
