@@ -1,4 +1,5 @@
-// The browser stops service workers when it likes. Nothing that a page can notice may be lost but the reply under way.
+// The browser stops service workers when it likes. Between requests a page notices nothing; what happens to a reply under way is
+// survival.spec.ts.
 
 import { ask, type ClientName, expect, HELLO, stopWorker, stream, test, TINY } from "../support/site.ts";
 
@@ -38,18 +39,4 @@ test("a worker that is stopped many times is as good as new", async ({ site }) =
     await stopWorker(page);
     expect((await ask(page, HELLO)).text).toBe(text);
   }
-});
-
-test("a reply that was under way ends with an error that says to ask again, and asking again works", async ({ site }) => {
-  const page = await site.openWith("hearth", { url: TINY });
-  const lost = page.evaluate(async (request) => {
-    const chunks = await engine.chat.completions.create({ ...request, stream: true });
-    await chunks.next();
-    (window as { begun?: boolean }).begun = true;
-    return tab.failure(() => tab.collect(chunks));
-  }, { ...HELLO, max_tokens: 480 });
-  await page.waitForFunction(() => (window as { begun?: boolean }).begun === true);
-  await stopWorker(page);
-  expect(await lost).toMatchObject({ isError: true, name: "WorkerLostError", details: { retryable: true } });
-  expect(await ask(page, HELLO)).toMatchObject({ finish: "length" });
 });

@@ -10,11 +10,13 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
 use futures::channel::mpsc::{UnboundedReceiver, UnboundedSender, unbounded};
+use futures::channel::oneshot;
 
 use crate::engine::{
-    Engine, EngineConfig, EngineError, EngineUsage, MAX_STEPS_IN_FLIGHT, SequenceEvent, SequenceRequest,
+    Engine, EngineConfig, EngineError, EngineUsage, MAX_STEPS_IN_FLIGHT, OwnerBudget, OwnerEvent, PageInfo,
+    SequenceEvent, SequenceRequest,
 };
-use crate::ids::{OwnerId, SequenceId};
+use crate::ids::{OwnerId, SequenceId, TokenId};
 use crate::plan::{StepOutput, StepPlan};
 use crate::ports::{Clock, Executor, ExecutorError, LocalFuture};
 use crate::tokenizer::Vocabulary;
@@ -27,12 +29,38 @@ struct Shared {
     clock: Rc<dyn Clock>,
     /// Who listens to each sequence.
     listeners: RefCell<HashMap<SequenceId, UnboundedSender<SequenceEvent>>>,
+    /// Who listens to what happens to owners.
+    owner_listener: RefCell<Option<UnboundedSender<(OwnerId, OwnerEvent)>>>,
+    /// Work on the executor that waits until no step is in flight.
+    commands: RefCell<VecDeque<Command>>,
     /// The loop's, while it waits.
     waker: Cell<Option<Waker>>,
     /// Something changed that the loop should look at.
     has_news: Cell<bool>,
     /// Why nothing runs any more.
     ended: RefCell<Option<EngineError>>,
+}
+
+/// Work on the executor besides steps, and where its result goes.
+enum Command {
+    /// Read pages of a prefix.
+    Export {
+        tokens: Vec<TokenId>,
+        first_block: u32,
+        done: oneshot::Sender<Result<Vec<Vec<u8>>, EngineError>>,
+    },
+    /// Write pages of a prefix.
+    Import(Import),
+    /// Make the pool as small as it can be.
+    Shrink { done: oneshot::Sender<Result<u32, EngineError>> },
+}
+
+struct Import {
+    owner: OwnerId,
+    tokens: Vec<TokenId>,
+    first_block: u32,
+    pages: Vec<Vec<u8>>,
+    done: oneshot::Sender<Result<u32, EngineError>>,
 }
 
 /// Access to an engine, for everybody who is not the loop. Clones are the same engine.
@@ -66,6 +94,8 @@ impl EngineHandle {
                 engine,
                 clock,
                 listeners: RefCell::default(),
+                owner_listener: RefCell::default(),
+                commands: RefCell::default(),
                 waker: Cell::default(),
                 has_news: Cell::new(false),
                 ended: RefCell::new(None),
@@ -85,6 +115,8 @@ impl EngineHandle {
         let id = self.shared.engine.borrow_mut().add(request, now_ms)?;
         let (sender, events) = unbounded();
         self.shared.listeners.borrow_mut().insert(id, sender);
+        // A reply that goes on may have been complete already.
+        self.shared.deliver();
         self.shared.notify();
         Ok(Generation { id, events, shared: self.shared.clone() })
     }
@@ -105,6 +137,117 @@ impl EngineHandle {
     /// As [`Engine::set_owner_weight`].
     pub fn set_owner_weight(&self, owner: OwnerId, weight: f64) {
         self.shared.engine.borrow_mut().set_owner_weight(owner, weight);
+    }
+
+    /// As [`Engine::add_owner`].
+    pub fn add_owner(&self, owner: OwnerId) {
+        self.with_engine(|engine, _| engine.add_owner(owner));
+    }
+
+    /// As [`Engine::remove_owner`].
+    pub fn remove_owner(&self, owner: OwnerId) {
+        self.with_engine(|engine, now_ms| engine.remove_owner(owner, now_ms));
+    }
+
+    /// As [`Engine::set_owner_budget`].
+    pub fn set_owner_budget(&self, owner: OwnerId, budget: OwnerBudget) {
+        self.with_engine(|engine, _| engine.set_owner_budget(owner, budget));
+    }
+
+    /// As [`Engine::pause_owner`].
+    pub fn pause_owner(&self, owner: OwnerId, is_paused: bool) {
+        self.with_engine(|engine, _| engine.pause_owner(owner, is_paused));
+    }
+
+    /// As [`Engine::evict_owner`].
+    pub fn evict_owner(&self, owner: OwnerId) -> u32 {
+        self.with_engine(|engine, _| engine.evict_owner(owner))
+    }
+
+    /// As [`Engine::touch_prefix`].
+    pub fn touch_prefix(&self, owner: OwnerId, tokens: &[TokenId]) {
+        self.with_engine(|engine, _| engine.touch_prefix(owner, tokens));
+    }
+
+    /// As [`Engine::budget_tokens`].
+    pub fn budget_tokens(&self, owner: OwnerId) -> u32 {
+        self.shared.engine.borrow().budget_tokens(owner)
+    }
+
+    /// As [`Engine::cached_tokens`].
+    pub fn cached_tokens(&self, tokens: &[TokenId]) -> u32 {
+        self.shared.engine.borrow().cached_tokens(tokens)
+    }
+
+    /// As [`Engine::pages`].
+    pub fn pages(&self) -> Vec<PageInfo> {
+        self.shared.engine.borrow().pages()
+    }
+
+    /// What happens to owners from now on; a second call takes it over from the first.
+    pub fn take_owner_events(&self) -> UnboundedReceiver<(OwnerId, OwnerEvent)> {
+        let (sender, receiver) = unbounded();
+        *self.shared.owner_listener.borrow_mut() = Some(sender);
+        receiver
+    }
+
+    /// What the pages of the longest known prefix of `tokens` hold, from page `first_block` on. Read between two steps.
+    ///
+    /// # Errors
+    /// The device failed, or the engine has ended.
+    pub async fn export_pages(
+        &self,
+        tokens: &[TokenId],
+        first_block: u32,
+    ) -> Result<Vec<Vec<u8>>, EngineError> {
+        let tokens = tokens.to_vec();
+        self.command(|done| Command::Export { tokens, first_block, done }).await
+    }
+
+    /// Puts pages that were exported into the cache, as the owner's, where there is room or pages that nobody uses. Returns the
+    /// tokens of the prefix that are cached now.
+    ///
+    /// # Errors
+    /// A page has the wrong size, the device failed, or the engine has ended.
+    pub async fn import_pages(
+        &self,
+        owner: OwnerId,
+        tokens: &[TokenId],
+        first_block: u32,
+        pages: Vec<Vec<u8>>,
+    ) -> Result<u32, EngineError> {
+        let tokens = tokens.to_vec();
+        self.command(|done| Command::Import(Import { owner, tokens, first_block, pages, done })).await
+    }
+
+    /// Gives memory back: what is cached goes, and the pool becomes as small as the pages in use allow, in whole slabs. Returns
+    /// the pages that are left.
+    ///
+    /// # Errors
+    /// The device failed, or the engine has ended.
+    pub async fn shrink_pool(&self) -> Result<u32, EngineError> {
+        self.command(|done| Command::Shrink { done }).await
+    }
+
+    async fn command<T>(
+        &self,
+        make: impl FnOnce(oneshot::Sender<Result<T, EngineError>>) -> Command,
+    ) -> Result<T, EngineError> {
+        if let Some(error) = self.ended() {
+            return Err(error);
+        }
+        let (done, outcome) = oneshot::channel();
+        self.shared.commands.borrow_mut().push_back(make(done));
+        self.shared.notify();
+        outcome.await.unwrap_or_else(|_| Err(self.ended().unwrap_or(EngineError::Stopped)))
+    }
+
+    fn with_engine<T>(&self, change: impl FnOnce(&mut Engine, f64) -> T) -> T {
+        let now_ms = self.shared.clock.now_ms();
+        let result = change(&mut self.shared.engine.borrow_mut(), now_ms);
+        self.shared.deliver();
+        self.shared.notify();
+        result
     }
 
     /// What is held by whom.
@@ -161,12 +304,21 @@ impl Shared {
         *self.ended.borrow_mut() = Some(error.clone());
         let now_ms = self.clock.now_ms();
         self.engine.borrow_mut().fail_all(error, now_ms);
+        // Those who wait for them hear that they are gone.
+        self.commands.borrow_mut().clear();
         self.deliver();
         self.notify();
     }
 
     /// Hands events to those who listen.
     fn deliver(&self) {
+        let owner_events = self.engine.borrow_mut().take_owner_events();
+        if let Some(listener) = &*self.owner_listener.borrow() {
+            for event in owner_events {
+                // Whoever took it and dropped it does not want to know.
+                let _ = listener.unbounded_send(event);
+            }
+        }
         let events = self.engine.borrow_mut().take_events();
         for (id, event) in events {
             let is_last = matches!(event, SequenceEvent::Finished(_));
@@ -182,6 +334,10 @@ impl Shared {
                 self.engine.borrow_mut().cancel(id, now_ms);
             }
         }
+    }
+
+    fn has_work_between_steps(&self) -> bool {
+        !self.commands.borrow().is_empty() || self.engine.borrow_mut().wanted_blocks().is_some()
     }
 
     fn notify(&self) {
@@ -221,7 +377,16 @@ pub async fn run(handle: EngineHandle, mut executor: Box<dyn Executor>) -> Engin
         if let Some(error) = handle.ended() {
             return error;
         }
-        while in_flight.len() < MAX_STEPS_IN_FLIGHT {
+        let has_work = shared.has_work_between_steps();
+        if has_work
+            && in_flight.is_empty()
+            && let Err(error) = work_between_steps(shared, &mut *executor).await
+        {
+            shared.end(&error);
+            continue;
+        }
+        // With work waiting, the steps in flight come back first.
+        while in_flight.len() < MAX_STEPS_IN_FLIGHT && !shared.has_work_between_steps() {
             let now_ms = shared.clock.now_ms();
             if !shared.engine.borrow_mut().plan(now_ms, &mut plan) {
                 break;
@@ -249,6 +414,51 @@ pub async fn run(handle: EngineHandle, mut executor: Box<dyn Executor>) -> Engin
             Turn::Output(Err(error)) => shared.end(&EngineError::Executor(error)),
         }
     }
+}
+
+/// What is to be done while no step is in flight.
+async fn work_between_steps(shared: &Shared, executor: &mut dyn Executor) -> Result<(), EngineError> {
+    let wanted = shared.engine.borrow_mut().wanted_blocks();
+    if let Some(asked) = wanted {
+        let num_blocks = executor.resize(asked).await?;
+        shared.engine.borrow_mut().set_num_blocks(num_blocks, asked);
+    }
+    loop {
+        let Some(command) = shared.commands.borrow_mut().pop_front() else { return Ok(()) };
+        match command {
+            Command::Export { tokens, first_block, done } => {
+                let blocks = shared.engine.borrow().prefix_blocks(&tokens, first_block);
+                let _ = done.send(executor.read_blocks(&blocks).await.map_err(EngineError::from));
+            }
+            Command::Import(import) => {
+                let outcome = write_pages(shared, executor, &import);
+                let _ = import.done.send(outcome);
+            }
+            Command::Shrink { done } => {
+                let asked = shared.engine.borrow().min_blocks();
+                let num_blocks = executor.resize(asked).await?;
+                shared.engine.borrow_mut().set_num_blocks(num_blocks, num_blocks);
+                let _ = done.send(Ok(num_blocks));
+            }
+        }
+    }
+}
+
+fn write_pages(shared: &Shared, executor: &mut dyn Executor, import: &Import) -> Result<u32, EngineError> {
+    let expected_bytes = executor.block_bytes();
+    // Looked at before anything is changed: a page that is registered must hold what it says.
+    if let Some(wrong) = import.pages.iter().find(|page| page.len() as u64 != expected_bytes) {
+        return Err(ExecutorError::WrongPageSize { expected_bytes, got_bytes: wrong.len() as u64 }.into());
+    }
+    let mut engine = shared.engine.borrow_mut();
+    let block_size = engine.usage().block_size_tokens as usize;
+    let num_tokens = (import.first_block as usize + import.pages.len()) * block_size;
+    let tokens = &import.tokens[..import.tokens.len().min(num_tokens)];
+    let blocks = engine.adopt_blocks(import.owner, tokens, import.first_block);
+    for (block, page) in blocks.iter().zip(&import.pages) {
+        executor.write_block(*block, page)?;
+    }
+    Ok(engine.cached_tokens(tokens))
 }
 
 enum Turn {

@@ -9,13 +9,17 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 pub use crate::error::EngineError;
-use crate::ids::{OwnerId, SequenceId};
+use crate::ids::{BlockId, OwnerId, SequenceId, TokenId};
 use crate::kv::PageCounts;
 use crate::plan::{StepLimits, StepOutput, StepPlan};
 use crate::sampling::rng::Rng;
-use crate::scheduler::{Scheduler, StepTargets};
+use crate::scheduler::{Happened, PoolShape, Scheduler, StepTargets};
+pub use crate::scheduler::{OwnerBudget, OwnerEvent};
+use crate::sequence::SlidingWindow;
 use crate::sequence::state::Sequence;
-pub use crate::sequence::{Finish, FinishReason, SequenceEvent, SequenceRequest, SequenceStats};
+pub use crate::sequence::{
+    ContextLimits, Finish, FinishReason, SequenceEvent, SequenceRequest, SequenceStats, WhenFull,
+};
 use crate::tokenizer::Vocabulary;
 
 /// Steps that may be planned and not committed: the one that runs and the one behind it. A token that is not known yet
@@ -33,6 +37,8 @@ pub struct EngineConfig {
     pub target_decode_step_ms: f64,
     /// Wanted length of a step that only reads prompts: how long a newcomer or a cancel waits.
     pub target_prefill_step_ms: f64,
+    /// Pages by which the pool grows, from `limits.num_blocks` to `limits.max_blocks`.
+    pub slab_blocks: u32,
     /// Where draws of sequences without a seed come from. The engine has no randomness of its own.
     pub entropy_seed: u64,
 }
@@ -45,6 +51,7 @@ impl EngineConfig {
             context_window_tokens,
             target_decode_step_ms: 250.0,
             target_prefill_step_ms: 1000.0,
+            slab_blocks: 64,
             entropy_seed: 0,
         }
     }
@@ -59,8 +66,10 @@ impl EngineConfig {
             ("max_samples", limits.max_samples),
             ("num_sampler_slots", limits.num_sampler_slots),
             ("max_table_entries", limits.max_table_entries),
+            ("max_blocks", limits.max_blocks),
             ("row_granularity", limits.row_granularity),
             ("context_window_tokens", self.context_window_tokens),
+            ("slab_blocks", self.slab_blocks),
         ] {
             if got == 0 {
                 return Err(EngineError::InvalidLimit { limit, got });
@@ -85,8 +94,28 @@ pub struct EngineUsage {
     pub waiting: u32,
     /// Measured milliseconds for `row_granularity` rows; none before the first step.
     pub ms_per_granule: Option<f64>,
-    /// Everybody who has a sequence, by id.
+    /// Every live owner, by id.
     pub owners: Vec<OwnerUsage>,
+}
+
+/// State of a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageState {
+    /// Empty.
+    Free,
+    /// Not in use, its content can be found.
+    Cached,
+    /// In use.
+    Held,
+}
+
+/// One page of the pool.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PageInfo {
+    /// Its state.
+    pub state: PageState,
+    /// Whose it is, in order.
+    pub owners: Vec<OwnerId>,
 }
 
 /// What one owner's sequences hold at a moment.
@@ -94,8 +123,16 @@ pub struct EngineUsage {
 pub struct OwnerUsage {
     /// The owner.
     pub owner: OwnerId,
-    /// Pages held, a shared page divided among those that hold it.
-    pub pages: f64,
+    /// Pages in use, a shared page divided among the owners that have it.
+    pub held_pages: f64,
+    /// Pages cached, counted likewise.
+    pub cached_pages: f64,
+    /// Pages, in use or cached, that another owner has too.
+    pub shared_pages: u32,
+    /// What it may hold.
+    pub budget_tokens: u32,
+    /// It waits until it is no longer paused.
+    pub paused: bool,
     /// Tokens whose keys and values are in the cache.
     pub tokens: u32,
     /// Its sequences with pages.
@@ -112,6 +149,8 @@ struct InFlight {
     planned_ms: f64,
     /// Whose token each sampled row gives.
     samples: Vec<SequenceId>,
+    /// Who has been read and wanted no more than that.
+    filled: Vec<SequenceId>,
 }
 
 /// Sequences, pages and replies of one model.
@@ -119,6 +158,8 @@ pub struct Engine {
     config: EngineConfig,
     vocabulary: Rc<dyn Vocabulary>,
     scheduler: Scheduler,
+    /// Pages that one sequence can have: all that the pool can grow to.
+    max_blocks: u32,
     in_flight: VecDeque<InFlight>,
     spare_samples: Vec<Vec<SequenceId>>,
     events: Vec<(SequenceId, SequenceEvent)>,
@@ -135,7 +176,8 @@ impl Engine {
     pub fn new(config: EngineConfig, vocabulary: Rc<dyn Vocabulary>) -> Result<Self, EngineError> {
         config.validate()?;
         Ok(Self {
-            scheduler: new_scheduler(&config),
+            scheduler: new_scheduler(&config, config.limits.num_blocks, config.limits.max_blocks),
+            max_blocks: config.limits.max_blocks,
             config,
             vocabulary,
             in_flight: VecDeque::new(),
@@ -167,7 +209,40 @@ impl Engine {
         if prompt_tokens == 0 {
             return Err(EngineError::EmptyPrompt);
         }
-        let context_window_tokens = self.config.context_window_tokens;
+        let context_window_tokens = self.config.context_window_tokens.min(request.context.max_tokens);
+        let window = match request.context.when_full {
+            WhenFull::Slide { pinned_tokens } => Some(SlidingWindow::new(
+                &self.config.limits,
+                self.max_pages_per_sequence(),
+                context_window_tokens,
+                pinned_tokens,
+            )),
+            WhenFull::Stop => {
+                self.check_fits(prompt_tokens, context_window_tokens)?;
+                None
+            }
+        };
+        // The last token is never fed back, so it needs no room.
+        let room = match window {
+            Some(_) => u32::MAX,
+            None => self.context_window_tokens().min(context_window_tokens) - prompt_tokens + 1,
+        };
+        let max_new_tokens = request.max_tokens.unwrap_or(u32::MAX).min(room);
+        let id = SequenceId(self.next_sequence);
+        self.next_sequence += 1;
+        let rng = match request.seed {
+            Some(seed) => Rng::from_seed(seed),
+            None => Rng::from_entropy(self.config.entropy_seed, id.0),
+        };
+        let mut sequence = Sequence::new(id, request, max_new_tokens, window, rng, now_ms);
+        match self.replay_text(&mut sequence) {
+            Some(reason) => self.finish(sequence, reason, String::new(), now_ms),
+            None => self.scheduler.add(sequence),
+        }
+        Ok(id)
+    }
+
+    fn check_fits(&self, prompt_tokens: u32, context_window_tokens: u32) -> Result<(), EngineError> {
         if prompt_tokens > context_window_tokens {
             return Err(EngineError::PromptExceedsWindow { prompt_tokens, context_window_tokens });
         }
@@ -176,17 +251,23 @@ impl Engine {
         if needed_pages > available_pages {
             return Err(EngineError::PromptExceedsCache { prompt_tokens, needed_pages, available_pages });
         }
-        // The last token is never fed back, so it needs no room.
-        let room = self.context_window_tokens() - prompt_tokens + 1;
-        let max_new_tokens = request.max_tokens.unwrap_or(u32::MAX).min(room);
-        let id = SequenceId(self.next_sequence);
-        self.next_sequence += 1;
-        let rng = match request.seed {
-            Some(seed) => Rng::from_seed(seed),
-            None => Rng::from_entropy(self.config.entropy_seed, id.0),
-        };
-        self.scheduler.add(Sequence::new(id, request, max_new_tokens, rng, now_ms));
-        Ok(id)
+        Ok(())
+    }
+
+    /// Brings the text of a sequence to where an earlier run had it: what that let out is not let out again. A reason, when
+    /// the tokens that are there already end it.
+    fn replay_text(&self, sequence: &mut Sequence) -> Option<FinishReason> {
+        let mut let_out = String::new();
+        let mut stopped = false;
+        for token in sequence.generated().to_vec() {
+            stopped |= sequence.reply.push(token, self.vocabulary.token_bytes(token), &mut let_out);
+        }
+        sequence.reply.forget_unreported();
+        match (sequence.is_full(), stopped) {
+            (true, _) => Some(FinishReason::Length),
+            (false, true) => Some(FinishReason::Stop),
+            (false, false) => None,
+        }
     }
 
     /// Ends a sequence early; it finishes with [`FinishReason::Abort`]. Nothing happens when it has ended already.
@@ -223,7 +304,9 @@ impl Engine {
             num_rows: plan.rows.len() as u32,
             planned_ms: now_ms,
             samples,
+            filled: self.scheduler.filled().collect(),
         });
+        self.note_happened();
         true
     }
 
@@ -249,13 +332,18 @@ impl Engine {
                 (true, _) => FinishReason::Length,
                 (false, true) => FinishReason::Stop,
                 (false, false) => {
-                    let num_tokens = sequence.reply.take_unreported(&text);
-                    self.emit_delta(id, text, num_tokens);
+                    let tokens = sequence.reply.take_unreported(&text);
+                    self.emit_delta(id, text, tokens);
                     continue;
                 }
             };
             if let Some(sequence) = self.scheduler.remove(id) {
                 self.finish(sequence, reason, text, now_ms);
+            }
+        }
+        for id in due.filled {
+            if let Some(sequence) = self.scheduler.remove(id) {
+                self.finish(sequence, FinishReason::Stop, String::new(), now_ms);
             }
         }
         self.spare_samples.push(due.samples);
@@ -275,24 +363,30 @@ impl Engine {
             }
         }
         self.in_flight.clear();
-        self.scheduler = new_scheduler(&self.config);
+        let num_blocks = self.scheduler.kv().counts().total;
+        self.scheduler = new_scheduler(&self.config, num_blocks, self.max_blocks);
     }
 
     /// What is held by whom.
     pub fn usage(&self) -> EngineUsage {
         let kv = self.scheduler.kv();
-        let mut owners = BTreeMap::new();
+        let mut owners: BTreeMap<OwnerId, OwnerUsage> =
+            self.scheduler.owners().map(|owner| (owner, self.owner_usage(owner))).collect();
+        for info in self.pages() {
+            let part = 1.0 / info.owners.len().max(1) as f64;
+            for owner in &info.owners {
+                let usage = owners.entry(*owner).or_insert_with(|| self.owner_usage(*owner));
+                *(if info.state == PageState::Held {
+                    &mut usage.held_pages
+                } else {
+                    &mut usage.cached_pages
+                }) += part;
+                usage.shared_pages += u32::from(info.owners.len() > 1);
+            }
+        }
         for sequence in self.scheduler.sequences() {
-            let usage = owners.entry(sequence.owner).or_insert(OwnerUsage {
-                owner: sequence.owner,
-                pages: 0.0,
-                tokens: 0,
-                running: 0,
-                waiting: 0,
-            });
-            let share = |block| 1.0 / f64::from(kv.ref_count(block));
-            usage.pages += sequence.table.blocks().iter().map(|block| share(*block)).sum::<f64>();
-            usage.tokens += sequence.num_scheduled;
+            let usage = owners.entry(sequence.owner).or_insert_with(|| self.owner_usage(sequence.owner));
+            usage.tokens += sequence.place_in_context(sequence.num_scheduled);
             *(if sequence.slot.is_some() { &mut usage.running } else { &mut usage.waiting }) += 1;
         }
         let running = self.scheduler.num_running() as u32;
@@ -307,6 +401,135 @@ impl Engine {
         }
     }
 
+    fn owner_usage(&self, owner: OwnerId) -> OwnerUsage {
+        OwnerUsage {
+            owner,
+            held_pages: 0.0,
+            cached_pages: 0.0,
+            shared_pages: 0,
+            budget_tokens: self.scheduler.budget_tokens(owner),
+            paused: self.scheduler.is_paused(owner),
+            tokens: 0,
+            running: 0,
+            waiting: 0,
+        }
+    }
+
+    /// Every page of the pool, by number.
+    pub fn pages(&self) -> Vec<PageInfo> {
+        let kv = self.scheduler.kv();
+        let blocks = (0..kv.counts().total).map(BlockId);
+        blocks
+            .map(|block| PageInfo {
+                state: match (kv.ref_count(block), kv.is_cached(block)) {
+                    (0, false) => PageState::Free,
+                    (0, true) => PageState::Cached,
+                    _ => PageState::Held,
+                },
+                owners: kv.owners_of(block).to_vec(),
+            })
+            .collect()
+    }
+
+    /// A live owner: fair shares count it from now on. Adding a sequence does the same.
+    pub fn add_owner(&mut self, owner: OwnerId) {
+        self.scheduler.add_owner(owner);
+    }
+
+    /// The owner is gone: its sequences end, and its cached pages are the first to be reused.
+    pub fn remove_owner(&mut self, owner: OwnerId, now_ms: f64) {
+        self.cancel_owner(owner, now_ms);
+        self.scheduler.remove_owner(owner);
+    }
+
+    /// What the owner may hold.
+    pub fn set_owner_budget(&mut self, owner: OwnerId, budget: OwnerBudget) {
+        self.scheduler.set_owner_budget(owner, budget);
+    }
+
+    /// What the owner may hold now, in tokens.
+    pub fn budget_tokens(&self, owner: OwnerId) -> u32 {
+        self.scheduler.budget_tokens(owner)
+    }
+
+    /// A paused owner's sequences give up their pages and wait until it is paused no longer.
+    pub fn pause_owner(&mut self, owner: OwnerId, is_paused: bool) {
+        self.scheduler.pause_owner(owner, is_paused);
+        self.note_happened();
+    }
+
+    /// Frees the cached pages that only this owner has; returns how many.
+    pub fn evict_owner(&mut self, owner: OwnerId) -> u32 {
+        let num_freed = self.scheduler.kv_mut().evict_owner(owner);
+        // It is the caller who tells why.
+        self.scheduler.kv_mut().take_evicted();
+        num_freed
+    }
+
+    /// The cached pages of these tokens now belong to this owner too, and are the last to go.
+    pub fn touch_prefix(&mut self, owner: OwnerId, tokens: &[TokenId]) {
+        self.scheduler.kv_mut().touch(owner, tokens);
+    }
+
+    /// Tokens of the longest prefix whose pages are in the pool, whole pages.
+    pub fn cached_tokens(&self, tokens: &[TokenId]) -> u32 {
+        self.scheduler.kv().find_prefix(tokens).len() as u32 * self.block_size_tokens()
+    }
+
+    /// The pages of the longest known prefix of `tokens`, from page `first_block` on: to be read before any further step.
+    pub fn prefix_blocks(&self, tokens: &[TokenId], first_block: u32) -> Vec<BlockId> {
+        let mut blocks = self.scheduler.kv().find_prefix(tokens);
+        blocks.split_off((first_block as usize).min(blocks.len()))
+    }
+
+    /// Empty pages for the content of `tokens` from page `first_block` on, to be written before any further step; fewer where the
+    /// pool has no more, none where the pages before them are not known.
+    pub fn adopt_blocks(&mut self, owner: OwnerId, tokens: &[TokenId], first_block: u32) -> Vec<BlockId> {
+        self.scheduler.kv_mut().adopt(owner, tokens, first_block as usize)
+    }
+
+    /// What happened to owners since the last call.
+    pub fn take_owner_events(&mut self) -> Vec<(OwnerId, OwnerEvent)> {
+        self.scheduler.take_owner_events()
+    }
+
+    /// The size to which the pool should grow before the next step; `None` where it need not or cannot.
+    pub fn wanted_blocks(&mut self) -> Option<u32> {
+        self.scheduler.wanted_blocks()
+    }
+
+    /// The smallest size that the pool could have now, in whole slabs.
+    pub fn min_blocks(&self) -> u32 {
+        let slabs = self.scheduler.kv().min_blocks().max(1).div_ceil(self.config.slab_blocks);
+        (slabs * self.config.slab_blocks).min(self.scheduler.kv().counts().total)
+    }
+
+    /// The executor's pool has this many pages now, of which those beyond the old number are empty. To be called with no step in
+    /// flight. `asked` is what it was asked for: with less, there is no room for more.
+    pub fn set_num_blocks(&mut self, num_blocks: u32, asked: u32) {
+        let is_largest = num_blocks < asked;
+        self.scheduler.set_num_blocks(num_blocks, is_largest);
+        if is_largest {
+            self.max_blocks = num_blocks;
+        }
+    }
+
+    /// True while a step is in flight.
+    pub fn is_busy(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    fn note_happened(&mut self) {
+        for (id, happened) in self.scheduler.take_happened() {
+            let event = match happened {
+                Happened::Slid { dropped_tokens } => SequenceEvent::Slid { dropped_tokens },
+                Happened::Preempted { tokens } => SequenceEvent::Preempted { tokens },
+                Happened::Restored { tokens } => SequenceEvent::Restored { tokens },
+            };
+            self.events.push((id, event));
+        }
+    }
+
     /// Every broken invariant of pages, slots and queues, in words. For tests: it counts everything again.
     pub fn audit(&self) -> Vec<String> {
         self.scheduler.audit()
@@ -314,22 +537,22 @@ impl Engine {
 
     fn finish(&mut self, mut sequence: Sequence, reason: FinishReason, mut text: String, now_ms: f64) {
         sequence.reply.finish(&mut text);
-        let num_tokens = sequence.reply.take_unreported(&text);
-        self.emit_delta(sequence.id, text, num_tokens);
+        let tokens = sequence.reply.take_unreported(&text);
+        self.emit_delta(sequence.id, text, tokens);
         let finish = Finish { reason, stats: sequence.stats(now_ms) };
         self.events.push((sequence.id, SequenceEvent::Finished(finish)));
     }
 
-    fn emit_delta(&mut self, id: SequenceId, text: String, num_tokens: u32) {
+    fn emit_delta(&mut self, id: SequenceId, text: String, tokens: Vec<TokenId>) {
         if text.is_empty() {
             return;
         }
         let last = self.events.iter_mut().rev().find(|(other, _)| *other == id);
-        if let Some((_, SequenceEvent::Delta { text: earlier, num_tokens: earlier_tokens })) = last {
+        if let Some((_, SequenceEvent::Delta { text: earlier, tokens: earlier_tokens })) = last {
             earlier.push_str(&text);
-            *earlier_tokens += num_tokens;
+            earlier_tokens.extend(tokens);
         } else {
-            self.events.push((id, SequenceEvent::Delta { text, num_tokens }));
+            self.events.push((id, SequenceEvent::Delta { text, tokens }));
         }
     }
 
@@ -354,12 +577,18 @@ impl Engine {
     }
 
     fn max_pages_per_sequence(&self) -> u32 {
-        self.config.limits.num_blocks.min(self.config.limits.max_table_entries)
+        self.max_blocks.min(self.config.limits.max_table_entries)
     }
 }
 
-fn new_scheduler(config: &EngineConfig) -> Scheduler {
+fn new_scheduler(config: &EngineConfig, num_blocks: u32, max_blocks: u32) -> Scheduler {
     let targets =
         StepTargets { decode_ms: config.target_decode_step_ms, prefill_ms: config.target_prefill_step_ms };
-    Scheduler::new(config.limits, targets)
+    let pool = PoolShape {
+        num_blocks,
+        max_blocks,
+        slab_blocks: config.slab_blocks,
+        window_tokens: config.context_window_tokens,
+    };
+    Scheduler::new(config.limits, targets, pool)
 }

@@ -50,7 +50,7 @@ fn one_request_among_a_hundred_of_another_owner_is_served_at_once() {
 
 #[test]
 fn pages_that_an_owner_has_in_plenty_are_given_to_one_that_has_none() {
-    let limits = StepLimits { num_blocks: 40, num_sampler_slots: 8, ..roomy_limits() };
+    let limits = StepLimits { num_blocks: 40, max_blocks: 40, num_sampler_slots: 8, ..roomy_limits() };
     let mut harness = Harness::new(limits, 160);
     for index in 0..20 {
         harness.add(request(1, (0..36).map(|t| (t * 3 + index) % 40), 60));
@@ -67,7 +67,7 @@ fn pages_that_an_owner_has_in_plenty_are_given_to_one_that_has_none() {
 fn when_pages_run_out_an_owner_with_many_gives_way_before_one_with_one() {
     // Whoever happens to need the first page that is not there.
     for lengths in [[1, 1, 1, 1], [3, 1, 1, 1], [1, 4, 2, 3], [2, 3, 4, 1], [4, 3, 3, 2], [4, 2, 2, 2]] {
-        let mut harness = Harness::new(StepLimits { num_blocks: 30, ..roomy_limits() }, 120);
+        let mut harness = Harness::new(StepLimits { num_blocks: 30, max_blocks: 30, ..roomy_limits() }, 120);
         let prompt = |index: u32, length: u32| (0..length).map(move |t| index * 9 + t);
         let many: Vec<_> = (0..3u32)
             .map(|index| harness.add(request(1, prompt(index, lengths[index as usize]), 40)))
@@ -164,7 +164,7 @@ fn prompts_advance_where_decoding_could_fill_every_step() {
 
 #[test]
 fn a_sequence_whose_token_is_in_flight_is_not_resumed_before_it_has_come() {
-    let limits = StepLimits { num_blocks: 50, ..roomy_limits() };
+    let limits = StepLimits { num_blocks: 50, max_blocks: 50, ..roomy_limits() };
     let mut harness = Harness::new(limits, 180);
     harness.engine.set_owner_weight(OwnerId(1), 2.0);
     let prompt = |length: u32, salt: u32| (0..length).map(move |t| (t * 7 + salt) % 40);

@@ -120,7 +120,8 @@ impl Expected {
     /// The tolerances for this precision of the cache: that of logits, that of perplexity.
     pub fn tolerances(&self, kv_type: KvType) -> Result<(Option<Tolerance>, Option<PerplexityTolerance>)> {
         let any = match kv_type {
-            KvType::F16 => self.tolerance.f16,
+            // The files have none for 8 bits: such a cache is to be as good as one of 16.
+            KvType::F16 | KvType::Q8 => self.tolerance.f16,
             KvType::F32 => self.tolerance.f32,
         };
         let logits = any.atol.zip(any.rtol).map(|(atol, rtol)| Tolerance { atol, rtol });

@@ -96,7 +96,7 @@ pub async fn evaluate(
         prompts.iter().all(|prompt| prompt.logits.num_outside == 0 && prompt.greedy.mismatches.is_empty())
             && perplexity.as_ref().is_none_or(|report| report.passed);
     let tolerance = match kv_type {
-        KvType::F16 => "f16",
+        KvType::F16 | KvType::Q8 => "f16",
         KvType::F32 => "f32",
     };
     Ok(Report { passed, adapter, tolerance, prompts, perplexity })

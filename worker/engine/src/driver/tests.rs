@@ -17,6 +17,8 @@ use crate::plan::StepLimits;
 const LIMITS: StepLimits = StepLimits {
     block_size_tokens: 4,
     num_blocks: 64,
+    max_blocks: 64,
+    max_page_ops: 64,
     max_rows: 32,
     max_sequences: 4,
     max_samples: 4,
@@ -47,6 +49,8 @@ async fn read(mut generation: Generation) -> (String, Option<FinishReason>) {
         match event {
             SequenceEvent::Delta { text: more, .. } => text.push_str(&more),
             SequenceEvent::Finished(finish) => reason = Some(finish.reason),
+            SequenceEvent::Slid { .. } | SequenceEvent::Preempted { .. } | SequenceEvent::Restored { .. } => {
+            }
         }
     }
     (text, reason)

@@ -23,33 +23,61 @@ struct Entry {
     next: u32,
 }
 
-/// A fixed number of blocks.
+/// A number of blocks that changes only by [`BlockPool::resize`].
 ///
 /// Invariant: a block is in the list of unused blocks exactly when its reference count is 0.
 #[derive(Debug)]
 pub struct BlockPool {
-    /// One entry per block and a last one, the sentinel: the list's front is after it, its back before it.
     entries: Vec<Entry>,
+    /// The sentinel's: the list's front is after it, its back before it.
+    ends: Entry,
     num_unused: u32,
 }
+
+/// Stands before the first and after the last block of the list.
+const SENTINEL: u32 = u32::MAX;
 
 impl BlockPool {
     /// `num_blocks` unused blocks, handed out in the order of their ids at first.
     pub fn new(num_blocks: u32) -> Self {
-        let sentinel = num_blocks;
-        let entries = (0..=num_blocks)
-            .map(|index| Entry {
-                ref_count: 0,
-                previous: if index == 0 { sentinel } else { index - 1 },
-                next: if index == sentinel { 0 } else { index + 1 },
-            })
-            .collect();
-        Self { entries, num_unused: num_blocks }
+        let ends = Entry { ref_count: 0, previous: SENTINEL, next: SENTINEL };
+        let mut pool = Self { entries: Vec::new(), ends, num_unused: 0 };
+        pool.resize(num_blocks);
+        pool
+    }
+
+    /// Adds unused blocks, which come before all others that are unused, or takes away those with the highest ids.
+    ///
+    /// # Panics
+    /// When a block that would go is held.
+    pub fn resize(&mut self, num_blocks: u32) {
+        while self.num_blocks() > num_blocks {
+            let last = BlockId(self.num_blocks() - 1);
+            assert_eq!(self.ref_count(last), 0, "only unused blocks are taken away");
+            self.retain(last);
+            self.entries.pop();
+        }
+        let old = self.num_blocks();
+        self.entries.resize(num_blocks as usize, Entry { ref_count: 1, previous: SENTINEL, next: SENTINEL });
+        // The last first, so that low ids are handed out first.
+        for index in (old..num_blocks).rev() {
+            self.release(BlockId(index), Reuse::First);
+        }
+    }
+
+    /// The unused blocks in the order in which they would be handed out.
+    pub fn unused(&self) -> impl Iterator<Item = BlockId> + '_ {
+        let mut at = self.ends.next;
+        std::iter::from_fn(move || {
+            let block = (at != SENTINEL).then_some(BlockId(at))?;
+            at = self.entries[at as usize].next;
+            Some(block)
+        })
     }
 
     /// Blocks in all.
     pub fn num_blocks(&self) -> u32 {
-        self.sentinel()
+        self.entries.len() as u32
     }
 
     /// Blocks that nobody holds; whether they still have reusable content is not known here.
@@ -64,11 +92,7 @@ impl BlockPool {
 
     /// Hands out the next unused block with one reference; `None` when all are held.
     pub fn take(&mut self) -> Option<BlockId> {
-        let front = self.entries[self.sentinel() as usize].next;
-        if front == self.sentinel() {
-            return None;
-        }
-        let block = BlockId(front);
+        let block = self.unused().next()?;
         self.retain(block);
         Some(block)
     }
@@ -77,8 +101,8 @@ impl BlockPool {
     pub fn retain(&mut self, block: BlockId) {
         let Entry { ref_count, previous, next } = self.entries[block.index()];
         if ref_count == 0 {
-            self.entries[previous as usize].next = next;
-            self.entries[next as usize].previous = previous;
+            self.neighbour(previous).next = next;
+            self.neighbour(next).previous = previous;
             self.num_unused -= 1;
         }
         self.entries[block.index()].ref_count = ref_count + 1;
@@ -95,19 +119,18 @@ impl BlockPool {
         if ref_count > 1 {
             return;
         }
-        let sentinel = self.sentinel();
         let (previous, next) = match reuse {
-            Reuse::First => (sentinel, self.entries[sentinel as usize].next),
-            Reuse::Last => (self.entries[sentinel as usize].previous, sentinel),
+            Reuse::First => (SENTINEL, self.ends.next),
+            Reuse::Last => (self.ends.previous, SENTINEL),
         };
         self.entries[block.index()] = Entry { ref_count: 0, previous, next };
-        self.entries[previous as usize].next = block.0;
-        self.entries[next as usize].previous = block.0;
+        self.neighbour(previous).next = block.0;
+        self.neighbour(next).previous = block.0;
         self.num_unused += 1;
     }
 
-    fn sentinel(&self) -> u32 {
-        self.entries.len() as u32 - 1
+    fn neighbour(&mut self, index: u32) -> &mut Entry {
+        if index == SENTINEL { &mut self.ends } else { &mut self.entries[index as usize] }
     }
 }
 
@@ -154,6 +177,26 @@ mod tests {
         pool.retain(BlockId(1));
         assert_eq!(pool.num_unused(), 2);
         assert_eq!(take_all(&mut pool), [0, 2]);
+    }
+
+    #[test]
+    fn a_pool_grows_and_shrinks_by_its_unused_blocks() {
+        let mut pool = BlockPool::new(2);
+        let first = pool.take().unwrap();
+        pool.resize(4);
+        assert_eq!((pool.num_blocks(), pool.num_unused()), (4, 3));
+        assert_eq!(pool.unused().map(|block| block.0).collect::<Vec<_>>(), [2, 3, 1]);
+        pool.resize(1);
+        assert_eq!((pool.num_blocks(), pool.num_unused(), pool.ref_count(first)), (1, 0, 1));
+        assert_eq!(pool.take(), None);
+    }
+
+    #[test]
+    #[should_panic(expected = "only unused blocks")]
+    fn a_held_block_cannot_be_taken_away() {
+        let mut pool = BlockPool::new(1);
+        pool.take();
+        pool.resize(0);
     }
 
     #[test]

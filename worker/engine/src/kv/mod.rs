@@ -5,11 +5,15 @@
 //! order in which they were let go, tails before the blocks that they follow.
 
 pub mod block_pool;
+mod holders;
 pub mod prefix;
 pub mod table;
 
-use crate::ids::{BlockId, TokenId};
+use std::collections::BTreeMap;
+
+use crate::ids::{BlockId, OwnerId, TokenId};
 use block_pool::{BlockPool, Reuse};
+use holders::Holders;
 use prefix::PrefixIndex;
 pub use table::BlockTable;
 
@@ -34,6 +38,11 @@ pub struct KvCache {
     block_size_tokens: u32,
     /// Blocks that are registered and held by nobody.
     num_cached: u32,
+    holders: Holders,
+    /// Pages that each owner may have; owners without an entry may have any number.
+    budgets: BTreeMap<OwnerId, u32>,
+    /// Whose cached pages have been taken for others since somebody asked, one entry for each page and owner.
+    evicted: Vec<OwnerId>,
 }
 
 impl KvCache {
@@ -44,6 +53,9 @@ impl KvCache {
             prefixes: PrefixIndex::new(num_blocks, block_size_tokens),
             block_size_tokens,
             num_cached: 0,
+            holders: Holders::new(num_blocks),
+            budgets: BTreeMap::new(),
+            evicted: Vec::new(),
         }
     }
 
@@ -73,6 +85,124 @@ impl KvCache {
     pub(crate) fn count_cached(&self) -> u32 {
         let blocks = (0..self.pool.num_blocks()).map(BlockId);
         blocks.filter(|b| self.prefixes.is_registered(*b) && self.pool.ref_count(*b) == 0).count() as u32
+    }
+
+    /// Pages that hold nothing.
+    pub fn num_free(&self) -> u32 {
+        self.pool.num_unused() - self.num_cached
+    }
+
+    /// The owners that have a page, in use or cached, in order.
+    pub fn owners_of(&self, block: BlockId) -> &[OwnerId] {
+        self.holders.of(block)
+    }
+
+    /// True for a page that nobody uses and whose content can be found.
+    pub fn is_cached(&self, block: BlockId) -> bool {
+        self.pool.ref_count(block) == 0 && self.prefixes.is_registered(block)
+    }
+
+    /// Pages charged to each owner, in use and cached; a shared page in equal parts.
+    pub fn charges(&self) -> BTreeMap<OwnerId, f64> {
+        self.holders.charges()
+    }
+
+    /// Pages that each owner may have. They decide whose cached pages go first, no more.
+    pub fn set_budgets(&mut self, budgets: BTreeMap<OwnerId, u32>) {
+        self.budgets = budgets;
+    }
+
+    /// Whose cached pages have been taken for others since the last call, one entry for each page and owner.
+    pub fn take_evicted(&mut self) -> Vec<OwnerId> {
+        std::mem::take(&mut self.evicted)
+    }
+
+    /// The owner is gone: its cached pages stay, and are the first to be reused.
+    pub fn forget_owner(&mut self, owner: OwnerId) {
+        self.holders.forget(owner);
+        self.evicted.retain(|other| *other != owner);
+    }
+
+    /// Frees the cached pages that only this owner has; returns how many.
+    pub fn evict_owner(&mut self, owner: OwnerId) -> u32 {
+        let cached: Vec<BlockId> =
+            self.pool.unused().filter(|block| self.holders.of(*block).contains(&owner)).collect();
+        let mut num_freed = 0;
+        for block in cached {
+            self.holders.remove(block, owner);
+            if self.holders.of(block).is_empty() {
+                self.uncache(block);
+                self.pool.retain(block);
+                self.pool.release(block, Reuse::First);
+                num_freed += 1;
+            }
+        }
+        num_freed
+    }
+
+    /// The registered pages of the longest known prefix of `tokens`, whole pages, in order.
+    pub fn find_prefix(&self, tokens: &[TokenId]) -> Vec<BlockId> {
+        let mut blocks: Vec<BlockId> = Vec::new();
+        for chunk in tokens.chunks_exact(self.block_size_tokens as usize) {
+            let Some(block) = self.prefixes.find(blocks.last().copied(), chunk) else { break };
+            blocks.push(block);
+        }
+        blocks
+    }
+
+    /// The pages of this prefix now belong to this owner too, and are the last to be reused.
+    pub fn touch(&mut self, owner: OwnerId, tokens: &[TokenId]) {
+        // The last first, so that heads outlive the tails that follow them.
+        for block in self.find_prefix(tokens).into_iter().rev() {
+            self.holders.add(block, owner);
+            self.retain(block);
+            self.release(block);
+        }
+    }
+
+    /// Gives the owner empty pages for the content of `tokens` from page `first_block` on, of which the pages before it are known,
+    /// to be filled from outside before any step that is planned from now on. Fewer where pages run out, or where the content
+    /// is known already.
+    pub fn adopt(&mut self, owner: OwnerId, tokens: &[TokenId], first_block: usize) -> Vec<BlockId> {
+        let mut chain = self.find_prefix(tokens);
+        if chain.len() != first_block {
+            return Vec::new();
+        }
+        // In use meanwhile, so that making room does not take them.
+        for block in &chain {
+            self.retain(*block);
+        }
+        let chunks = tokens.chunks_exact(self.block_size_tokens as usize).skip(first_block);
+        for chunk in chunks {
+            let Some(block) = self.take(owner) else { break };
+            if !self.prefixes.insert(block, chain.last().copied(), chunk) {
+                self.release(block);
+                break;
+            }
+            chain.push(block);
+        }
+        let adopted = chain[first_block..].to_vec();
+        self.release_all(&mut chain);
+        adopted
+    }
+
+    /// The fewest pages that the cache could have now.
+    pub fn min_blocks(&self) -> u32 {
+        let total = self.pool.num_blocks();
+        (0..total).rev().find(|index| self.pool.ref_count(BlockId(*index)) > 0).map_or(0, |index| index + 1)
+    }
+
+    /// Forgets what is cached beyond `num_blocks` and takes those pages away, or adds empty ones.
+    ///
+    /// # Panics
+    /// When a page that would go is held; see [`KvCache::min_blocks`].
+    pub fn resize(&mut self, num_blocks: u32) {
+        for index in num_blocks..self.pool.num_blocks() {
+            self.uncache(BlockId(index));
+        }
+        self.pool.resize(num_blocks);
+        self.prefixes.resize(num_blocks);
+        self.holders.resize(num_blocks);
     }
 
     /// Pages that `num_tokens` tokens take.
@@ -118,7 +248,7 @@ impl KvCache {
         self.extend_hits(table, tokens, 0);
         let num_hit_tokens = table.num_registered as u32 * self.block_size_tokens;
         while (table.blocks.len() as u32) < self.blocks_for(tokens.len() as u32) {
-            let block = self.take().expect("the blocks were counted above");
+            let block = self.take(table.owner).expect("the blocks were counted above");
             table.blocks.push(block);
         }
         Some(num_hit_tokens)
@@ -139,6 +269,7 @@ impl KvCache {
             let chunk = &tokens[index * block_size..(index + 1) * block_size];
             let Some(hit) = self.prefixes.find(parent, chunk) else { break };
             self.retain(hit);
+            self.holders.add(hit, table.owner);
             match table.blocks.get_mut(index) {
                 Some(own) => {
                     let unused = std::mem::replace(own, hit);
@@ -154,12 +285,40 @@ impl KvCache {
 
     /// Appends one page to a table; false when none is available.
     pub fn grow(&mut self, table: &mut BlockTable) -> bool {
-        match self.take() {
+        match self.take(table.owner) {
             Some(block) => {
                 table.blocks.push(block);
                 true
             }
             None => false,
+        }
+    }
+
+    /// Takes the first `num_pages` pages out of a table, to be kept by whoever has it, and puts empty ones in their place. The
+    /// table's pages are no longer those of its tokens in order: it must not be registered from now on.
+    /// `None`, and nothing is changed, when there are too few pages.
+    pub fn detach(&mut self, table: &mut BlockTable, num_pages: usize) -> Option<Vec<BlockId>> {
+        if (self.pool.num_unused() as usize) < num_pages {
+            return None;
+        }
+        table.num_registered = 0;
+        let detached = table.blocks[..num_pages].to_vec();
+        for block in &mut table.blocks[..num_pages] {
+            *block = self.take(table.owner).expect("the pages were counted above");
+        }
+        Some(detached)
+    }
+
+    /// Lets go of one page of a table.
+    pub fn drop_page(&mut self, table: &mut BlockTable, index: usize) {
+        let block = table.blocks.remove(index);
+        self.release(block);
+    }
+
+    /// Lets go of pages that are in no table, the last first.
+    pub fn release_all(&mut self, blocks: &mut Vec<BlockId>) {
+        while let Some(block) = blocks.pop() {
+            self.release(block);
         }
     }
 
@@ -174,6 +333,7 @@ impl KvCache {
             let registered = match self.prefixes.find(parent, chunk) {
                 Some(canonical) => {
                     self.retain(canonical);
+                    self.holders.add(canonical, table.owner);
                     table.blocks[table.num_registered] = canonical;
                     self.release(own);
                     canonical
@@ -194,13 +354,45 @@ impl KvCache {
         table.num_registered = 0;
     }
 
-    fn take(&mut self) -> Option<BlockId> {
-        let block = self.pool.take()?;
+    /// A page for the owner: an empty one, or the cached one that is missed least.
+    fn take(&mut self, owner: OwnerId) -> Option<BlockId> {
+        let front = self.pool.unused().next()?;
+        let block = if self.prefixes.is_registered(front) { self.find_least_missed(front) } else { front };
+        self.uncache(block);
+        self.pool.retain(block);
+        self.holders.replace(block, owner);
+        Some(block)
+    }
+
+    /// Of the cached pages: one that no owner has any more; then the longest unused of those whose owners are all over their
+    /// budgets, of the owner that is over most; then the longest unused of all.
+    fn find_least_missed(&self, longest_unused: BlockId) -> BlockId {
+        if let Some(unowned) = self.pool.unused().find(|block| self.holders.of(*block).is_empty()) {
+            return unowned;
+        }
+        let charges = self.holders.charges();
+        let excess = |owner: &OwnerId| {
+            let budget = self.budgets.get(owner).map_or(f64::INFINITY, |pages| f64::from(*pages));
+            charges.get(owner).copied().unwrap_or(0.0) - budget
+        };
+        let mut worst: Option<(f64, BlockId)> = None;
+        for block in self.pool.unused() {
+            let least = self.holders.of(block).iter().map(excess).fold(f64::INFINITY, f64::min);
+            if least > 0.0 && worst.is_none_or(|(most, _)| least > most) {
+                worst = Some((least, block));
+            }
+        }
+        worst.map_or(longest_unused, |(_, block)| block)
+    }
+
+    /// An unused page loses its content; its owners are noted down.
+    fn uncache(&mut self, block: BlockId) {
         if self.prefixes.is_registered(block) {
             self.prefixes.forget(block);
             self.num_cached -= 1;
+            self.evicted.extend(self.holders.of(block));
         }
-        Some(block)
+        self.holders.clear(block);
     }
 
     fn retain(&mut self, block: BlockId) {
@@ -213,8 +405,13 @@ impl KvCache {
     fn release(&mut self, block: BlockId) {
         let registered = self.prefixes.is_registered(block);
         self.pool.release(block, if registered { Reuse::Last } else { Reuse::First });
-        if registered && self.pool.ref_count(block) == 0 {
+        if self.pool.ref_count(block) > 0 {
+            return;
+        }
+        if registered {
             self.num_cached += 1;
+        } else {
+            self.holders.clear(block);
         }
     }
 

@@ -92,6 +92,12 @@ impl PrefixIndex {
         true
     }
 
+    /// Makes room for more blocks, or less: those that go must have been forgotten.
+    pub fn resize(&mut self, num_blocks: u32) {
+        self.nodes.resize(num_blocks as usize, None);
+        self.tokens.resize(num_blocks as usize * self.block_size_tokens, TokenId(0));
+    }
+
     /// Forgets what the block holds: it is about to be overwritten.
     pub fn forget(&mut self, block: BlockId) {
         if let Some(node) = self.nodes[block.index()].take() {

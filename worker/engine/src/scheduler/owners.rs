@@ -1,7 +1,15 @@
 //! Whose turn it is: queues and turns of each owner.
 //!
 //! Knows sequences by id only. An owner with a hundred requests gets as much as an owner with one, as long as both have
-//! something to run.
+//! something to run: each owner has two clocks, one that its prompt rows move on and one for its decode rows, divided by its
+//! weight, and the one with the least goes first. (One clock for both would let a long prompt that others had to wait for
+//! be paid for with pauses in its reply.) Whoever comes, or comes back, starts where the slowest of those who are active is, so
+//! that nobody saves up turns; and whoever leaves finds its own clock again, so that nobody sheds a debt.
+//!
+//! The bound: over any time in which two owners have both rows of a kind that found no room in every step, what they get of
+//! that kind, divided by their weights, differs by at most `max_rows / weight` of the one plus that of the other (1 instead of
+//! `max_rows` for decode rows): a choice is never made for an owner whose clock is ahead, and one choice moves a clock by at
+//! most that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,20 +22,27 @@ pub(super) struct Owner {
     pub(super) waiting: BTreeSet<SequenceId>,
     /// Sequences with pages and a slot.
     pub(super) num_running: u32,
-    /// Prompt rows that it was given, divided by its weight.
-    prefill_clock: f64,
-    /// The last plan in which it had a decode row, and how many in that one.
-    last_decode_round: u64,
-    num_decodes_in_round: u32,
 }
+
+/// What a row is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RowKind {
+    /// The newest token of a sequence that has caught up.
+    Decode,
+    /// One of several tokens that a sequence is behind.
+    Prefill,
+}
+
+/// Rows that an owner was given, by kind, divided by its weight.
+type Clocks = [f64; 2];
 
 /// All owners that have something to run.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     owners: BTreeMap<OwnerId, Owner>,
     weights: HashMap<OwnerId, f64>,
-    /// Clock of the owner that was given prompt rows last: newcomers start here, so that nobody saves up turns.
-    prefill_now: f64,
+    /// Of every owner that may come back.
+    clocks: HashMap<OwnerId, Clocks>,
 }
 
 impl Owners {
@@ -53,7 +68,23 @@ impl Owners {
     }
 
     pub(super) fn enqueue(&mut self, owner: OwnerId, id: SequenceId) {
+        if !self.owners.contains_key(&owner) {
+            for kind in [RowKind::Decode, RowKind::Prefill] {
+                let slowest =
+                    self.owners.keys().map(|active| self.rank(*active, kind)).fold(f64::INFINITY, f64::min);
+                let clock = &mut self.clocks.entry(owner).or_default()[kind as usize];
+                if slowest.is_finite() {
+                    *clock = clock.max(slowest);
+                }
+            }
+        }
         self.owners.entry(owner).or_default().waiting.insert(id);
+    }
+
+    /// The owner will never come back.
+    pub(super) fn forget(&mut self, owner: OwnerId) {
+        self.clocks.remove(&owner);
+        self.weights.remove(&owner);
     }
 
     /// Takes a waiting sequence out of the queue because it ended.
@@ -64,15 +95,11 @@ impl Owners {
         self.forget_if_idle(owner);
     }
 
-    /// A waiting sequence starts running. `is_prefilling`: the owner has another one that is reading its prompt.
-    pub(super) fn start(&mut self, owner: OwnerId, id: SequenceId, is_prefilling: bool) {
-        let now = self.prefill_now;
+    /// A waiting sequence starts running.
+    pub(super) fn start(&mut self, owner: OwnerId, id: SequenceId) {
         let state = self.owners.entry(owner).or_default();
         state.waiting.remove(&id);
         state.num_running += 1;
-        if !is_prefilling {
-            state.prefill_clock = state.prefill_clock.max(now);
-        }
     }
 
     /// A running sequence lost its pages and waits for its turn.
@@ -95,35 +122,15 @@ impl Owners {
         self.get(owner).map_or(0.0, |state| f64::from(state.num_running) / self.weight(owner))
     }
 
-    /// Smaller goes first: what the owner had in this plan, then how long ago it had anything.
-    pub(super) fn decode_rank(&self, owner: OwnerId, round: u64) -> (f64, u64) {
-        self.get(owner).map_or((0.0, 0), |state| {
-            let now = state.last_decode_round == round;
-            let share = if now { f64::from(state.num_decodes_in_round) / self.weight(owner) } else { 0.0 };
-            (share, state.last_decode_round)
-        })
+    /// Smaller goes first: rows that the owner has had, divided by its weight.
+    pub(super) fn rank(&self, owner: OwnerId, kind: RowKind) -> f64 {
+        self.clocks.get(&owner).map_or(0.0, |clocks| clocks[kind as usize])
     }
 
-    pub(super) fn charge_decode(&mut self, owner: OwnerId, round: u64) {
-        if let Some(state) = self.owners.get_mut(&owner) {
-            if state.last_decode_round != round {
-                (state.last_decode_round, state.num_decodes_in_round) = (round, 0);
-            }
-            state.num_decodes_in_round += 1;
-        }
-    }
-
-    /// Smaller goes first: prompt rows had so far.
-    pub(super) fn prefill_rank(&self, owner: OwnerId) -> f64 {
-        self.get(owner).map_or(0.0, |state| state.prefill_clock)
-    }
-
-    pub(super) fn charge_prefill(&mut self, owner: OwnerId, num_rows: u32) {
+    /// The owner was given rows.
+    pub(super) fn charge(&mut self, owner: OwnerId, kind: RowKind, num_rows: u32) {
         let weight = self.weight(owner);
-        if let Some(state) = self.owners.get_mut(&owner) {
-            self.prefill_now = self.prefill_now.max(state.prefill_clock);
-            state.prefill_clock += f64::from(num_rows) / weight;
-        }
+        self.clocks.entry(owner).or_default()[kind as usize] += f64::from(num_rows) / weight;
     }
 
     fn forget_if_idle(&mut self, owner: OwnerId) {

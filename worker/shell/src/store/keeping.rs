@@ -12,6 +12,7 @@ use super::file::File;
 use super::manifest::{self, Manifest};
 use super::range_request::RequestFailure;
 use crate::browser;
+use crate::pages::chain::ChainDigest;
 
 /// The browser's own records take room too.
 const ROOM_MARGIN_PERCENT: u64 = 105;
@@ -161,6 +162,13 @@ impl File {
                 })?);
             }
             manifest.complete = true;
+        }
+        if manifest.complete {
+            let digest = manifest
+                .digests
+                .iter()
+                .fold(ChainDigest::START, |all, digest| all.then_bytes(digest.as_bytes()));
+            self.fingerprint.set(Some(digest));
         }
         manifest::write(&self.database, &self.url, &manifest).await
     }
