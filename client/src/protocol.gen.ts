@@ -1,7 +1,7 @@
 // Generated from worker/protocol by `cargo hearth build`; do not edit.
 
 /** Version of the wire. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /**
  * What a page gets instead of a result. Its `Display` is what JavaScript's `String(error)` gives: `<name>: <message>`.
@@ -179,7 +179,11 @@ export type HearthOptions = {
   /**
    * Seconds after which a silent tab's pages may go.
    */
-  idleEvictSeconds?: number | null, };
+  idleEvictSeconds?: number | null,
+  /**
+   * Part of the room, above 0 and at most 1, from which the page is told that it gets short; 0.9 by default.
+   */
+  nearLimitFraction?: number | null, };
 
 /**
  * What happens when a conversation outgrows its room.
@@ -306,7 +310,24 @@ export type ChatCompletionRequestBase = {
   /**
    * What only web-llm has.
    */
-  extra_body?: ExtraBody | null, };
+  extra_body?: ExtraBody | null,
+  /**
+   * What only Hearth has, for this request alone.
+   */
+  hearth?: HearthRequestOptions | null, };
+
+/**
+ * Hearth's options of one request; they win over those of the model.
+ */
+export type HearthRequestOptions = {
+  /**
+   * What happens when the conversation outgrows its room.
+   */
+  overflowPolicy?: OverflowPolicy | null,
+  /**
+   * Tokens kept free for the reply.
+   */
+  reserveOutputTokens?: number | null, };
 
 /**
  * Options of a stream.
@@ -672,7 +693,7 @@ export type ContextReport = {
   /**
    * What was done about an overflow.
    */
-  policy?: string,
+  policy?: OverflowPolicy,
   /**
    * Messages left out.
    */
@@ -706,12 +727,12 @@ export type Request = {
   /**
    * Goes into the answer; empty where the page gave none.
    */
-  uuid: string, } & ({ "kind": "setAppConfig", "content": AppConfig } | { "kind": "setLogLevel", "content": LogLevel } | { "kind": "reload", "content": ReloadContent } | { "kind": "chatCompletionNonStreaming", "content": ChatContent } | { "kind": "chatCompletionStreamInit", "content": StreamInitContent } | { "kind": "completionStreamNextChunk", "content": StreamReference } | { "kind": "completionStreamReturn", "content": StreamReference } | { "kind": "interruptGenerate", "content": null } | { "kind": "resetChat", "content": ResetChatContent } | { "kind": "unload", "content": null } | { "kind": "getMessage", "content": ModelReference } | { "kind": "runtimeStatsText", "content": ModelReference } | { "kind": "keepAlive" } | { "kind": "customRequest", "content": null } | { "kind": "hearth.hello", "content": HelloContent } | { "kind": "hearth.stream", "content": ChatContent } | { "kind": "hearth.cancel", "content": CancelContent } | { "kind": "hearth.usage", "content": ModelReference });
+  uuid: string, } & ({ "kind": "setAppConfig", "content": AppConfig } | { "kind": "setLogLevel", "content": LogLevel } | { "kind": "reload", "content": ReloadContent } | { "kind": "chatCompletionNonStreaming", "content": ChatContent } | { "kind": "chatCompletionStreamInit", "content": StreamInitContent } | { "kind": "completionStreamNextChunk", "content": StreamReference } | { "kind": "completionStreamReturn", "content": StreamReference } | { "kind": "interruptGenerate", "content": null } | { "kind": "resetChat", "content": ResetChatContent } | { "kind": "unload", "content": null } | { "kind": "getMessage", "content": ModelReference } | { "kind": "runtimeStatsText", "content": ModelReference } | { "kind": "keepAlive" } | { "kind": "customRequest", "content": null } | { "kind": "hearth.hello", "content": HelloContent } | { "kind": "hearth.stream", "content": ChatContent } | { "kind": "hearth.cancel", "content": CancelContent } | { "kind": "hearth.usage", "content": ModelReference } | { "kind": "hearth.measure", "content": MeasureContent } | { "kind": "hearth.append", "content": AppendContent } | { "kind": "hearth.fork", "content": ForkContent } | { "kind": "hearth.close", "content": CloseContent } | { "kind": "hearth.tab", "content": TabContent } | { "kind": "hearth.watch", "content": WatchContent } | { "kind": "hearth.context", "content": ModelReference } | { "kind": "hearth.tabs", "content": ModelReference } | { "kind": "hearth.pool", "content": ModelReference } | { "kind": "hearth.chunk", "content": ChunkContent } | { "kind": "hearth.compress", "content": CompressContent });
 
 /**
  * What is asked.
  */
-export type RequestBody = { "kind": "setAppConfig", "content": AppConfig } | { "kind": "setLogLevel", "content": LogLevel } | { "kind": "reload", "content": ReloadContent } | { "kind": "chatCompletionNonStreaming", "content": ChatContent } | { "kind": "chatCompletionStreamInit", "content": StreamInitContent } | { "kind": "completionStreamNextChunk", "content": StreamReference } | { "kind": "completionStreamReturn", "content": StreamReference } | { "kind": "interruptGenerate", "content": null } | { "kind": "resetChat", "content": ResetChatContent } | { "kind": "unload", "content": null } | { "kind": "getMessage", "content": ModelReference } | { "kind": "runtimeStatsText", "content": ModelReference } | { "kind": "keepAlive" } | { "kind": "customRequest", "content": null } | { "kind": "hearth.hello", "content": HelloContent } | { "kind": "hearth.stream", "content": ChatContent } | { "kind": "hearth.cancel", "content": CancelContent } | { "kind": "hearth.usage", "content": ModelReference };
+export type RequestBody = { "kind": "setAppConfig", "content": AppConfig } | { "kind": "setLogLevel", "content": LogLevel } | { "kind": "reload", "content": ReloadContent } | { "kind": "chatCompletionNonStreaming", "content": ChatContent } | { "kind": "chatCompletionStreamInit", "content": StreamInitContent } | { "kind": "completionStreamNextChunk", "content": StreamReference } | { "kind": "completionStreamReturn", "content": StreamReference } | { "kind": "interruptGenerate", "content": null } | { "kind": "resetChat", "content": ResetChatContent } | { "kind": "unload", "content": null } | { "kind": "getMessage", "content": ModelReference } | { "kind": "runtimeStatsText", "content": ModelReference } | { "kind": "keepAlive" } | { "kind": "customRequest", "content": null } | { "kind": "hearth.hello", "content": HelloContent } | { "kind": "hearth.stream", "content": ChatContent } | { "kind": "hearth.cancel", "content": CancelContent } | { "kind": "hearth.usage", "content": ModelReference } | { "kind": "hearth.measure", "content": MeasureContent } | { "kind": "hearth.append", "content": AppendContent } | { "kind": "hearth.fork", "content": ForkContent } | { "kind": "hearth.close", "content": CloseContent } | { "kind": "hearth.tab", "content": TabContent } | { "kind": "hearth.watch", "content": WatchContent } | { "kind": "hearth.context", "content": ModelReference } | { "kind": "hearth.tabs", "content": ModelReference } | { "kind": "hearth.pool", "content": ModelReference } | { "kind": "hearth.chunk", "content": ChunkContent } | { "kind": "hearth.compress", "content": CompressContent };
 
 /**
  * Content of `reload`.
@@ -741,7 +762,15 @@ export type ChatContent = {
   /**
    * Options of each model.
    */
-  chatOpts?: Array<ChatOptions> | null, };
+  chatOpts?: Array<ChatOptions> | null,
+  /**
+   * Which of the page's branches; absent for the page itself.
+   */
+  branch?: string | null,
+  /**
+   * Goes on with a reply that an earlier run of the worker began.
+   */
+  resume?: ReplySnapshot | null, };
 
 /**
  * Content of `chatCompletionStreamInit`.
@@ -792,7 +821,11 @@ export type ResetChatContent = {
   /**
    * Which of several models.
    */
-  modelId?: string | null, };
+  modelId?: string | null,
+  /**
+   * Which of the page's branches; absent for the page itself.
+   */
+  branch?: string | null, };
 
 /**
  * Names a model where there may be several.
@@ -801,7 +834,11 @@ export type ModelReference = {
   /**
    * Which of several models.
    */
-  modelId?: string | null, };
+  modelId?: string | null,
+  /**
+   * Which of the page's branches; absent for the page itself.
+   */
+  branch?: string | null, };
 
 /**
  * Content of `hearth.hello`.
@@ -818,7 +855,11 @@ export type HelloContent = {
   /**
    * Title of the page.
    */
-  title?: string | null, };
+  title?: string | null,
+  /**
+   * The page holds the Web Lock `hearth-tab:<tab>` for as long as it lives.
+   */
+  holdsLock: boolean, };
 
 /**
  * Content of `hearth.cancel`.
@@ -828,6 +869,582 @@ export type CancelContent = {
    * The request to cancel.
    */
   uuid: string, };
+
+/**
+ * Content of `hearth.measure`: messages or a text.
+ */
+export type MeasureContent = {
+  /**
+   * Measured with the model's template, up to where the reply begins.
+   */
+  messages?: Array<ChatMessage> | null,
+  /**
+   * Measured as it is.
+   */
+  text?: string | null,
+  /**
+   * The models.
+   */
+  modelId: Array<string>,
+  /**
+   * Options of each model.
+   */
+  chatOpts?: Array<ChatOptions> | null,
+  /**
+   * Which of several models is meant.
+   */
+  model?: string | null, };
+
+/**
+ * Content of `hearth.append`.
+ */
+export type AppendContent = {
+  /**
+   * The conversation so far; it may end with any role.
+   */
+  messages: Array<ChatMessage>,
+  /**
+   * Which of the page's branches; absent for the page itself.
+   */
+  branch?: string | null,
+  /**
+   * The models.
+   */
+  modelId: Array<string>,
+  /**
+   * Options of each model.
+   */
+  chatOpts?: Array<ChatOptions> | null,
+  /**
+   * Which of several models is meant.
+   */
+  model?: string | null, };
+
+/**
+ * Content of `hearth.fork`.
+ */
+export type ForkContent = {
+  /**
+   * The page's name of the new branch, a UUID.
+   */
+  branch: string,
+  /**
+   * The branch that it begins as; absent for the page itself.
+   */
+  from?: string | null, };
+
+/**
+ * Content of `hearth.close`.
+ */
+export type CloseContent = {
+  /**
+   * The branch that is no longer wanted.
+   */
+  branch: string, };
+
+/**
+ * Content of `hearth.tab`: what the browser does with the page.
+ */
+export type TabContent = {
+  /**
+   * It has the focus.
+   */
+  focused: boolean,
+  /**
+   * It can be seen.
+   */
+  visible: boolean,
+  /**
+   * It is about to be frozen: it will read nothing until it says otherwise.
+   */
+  frozen: boolean,
+  /**
+   * Its title.
+   */
+  title?: string | null, };
+
+/**
+ * Content of `hearth.watch`.
+ */
+export type WatchContent = {
+  /**
+   * Events of all tabs are wanted, not only of this one.
+   */
+  all: boolean, };
+
+/**
+ * The models that a page has loaded, as every request of it repeats them: they are loaded again where the worker has
+ * forgotten them.
+ */
+export type PageModels = {
+  /**
+   * The models.
+   */
+  modelId: Array<string>,
+  /**
+   * Options of each model.
+   */
+  chatOpts?: Array<ChatOptions> | null,
+  /**
+   * Which of several models is meant.
+   */
+  model?: string | null, };
+
+/**
+ * Content of `hearth.chunk`.
+ */
+export type ChunkContent = {
+  /**
+   * The text.
+   */
+  text: string,
+  /**
+   * Tokens of a piece at most; at least 1.
+   */
+  maxTokens: number,
+  /**
+   * Tokens that a piece repeats of the one before it, at most; 0 by default.
+   */
+  overlapTokens?: number | null,
+  /**
+   * The models.
+   */
+  modelId: Array<string>,
+  /**
+   * Options of each model.
+   */
+  chatOpts?: Array<ChatOptions> | null,
+  /**
+   * Which of several models is meant.
+   */
+  model?: string | null, };
+
+/**
+ * Content of `hearth.compress`.
+ */
+export type CompressContent = {
+  /**
+   * The text.
+   */
+  text: string,
+  /**
+   * Tokens of the result at most; at least 1.
+   */
+  maxTokens: number,
+  /**
+   * What the reader wants to know.
+   */
+  query?: string | null,
+  /**
+   * The models.
+   */
+  modelId: Array<string>,
+  /**
+   * Options of each model.
+   */
+  chatOpts?: Array<ChatOptions> | null,
+  /**
+   * Which of several models is meant.
+   */
+  model?: string | null, };
+
+/**
+ * One piece of a text.
+ */
+export type TextChunk = {
+  /**
+   * The piece, exactly as it stands in the text.
+   */
+  text: string,
+  /**
+   * Its tokens.
+   */
+  tokens: number,
+  /**
+   * Where it begins in the text, in UTF-16 code units as JavaScript counts.
+   */
+  start: number,
+  /**
+   * One past its end, likewise.
+   */
+  end: number,
+  /**
+   * The headings that it stands under, outermost first.
+   */
+  headings: Array<string>, };
+
+/**
+ * A shortened text.
+ */
+export type CompressedText = {
+  /**
+   * Sentences of the text in their order.
+   */
+  text: string,
+  /**
+   * Its tokens.
+   */
+  tokens: number,
+  /**
+   * Tokens of the whole text.
+   */
+  originalTokens: number,
+  /**
+   * Sentences kept.
+   */
+  sentencesKept: number,
+  /**
+   * Sentences of the whole text; a code block counts as one.
+   */
+  sentencesTotal: number, };
+
+/**
+ * Room of one conversation, in tokens.
+ */
+export type ContextUsage = {
+  /**
+   * Taken by the conversation: of the replies under way, otherwise of the last one.
+   */
+  used: number,
+  /**
+   * The context window.
+   */
+  window: number,
+  /**
+   * What the tab may hold of the pool.
+   */
+  budget: number,
+  /**
+   * Kept free for the reply before the overflow policy acts.
+   */
+  reserved: number,
+  /**
+   * Pages of the tab's replies under way; of a page that others hold too, its part.
+   */
+  pagesHeld: number,
+  /**
+   * Of the pages that the tab holds or has cached, those that another tab has too.
+   */
+  pagesShared: number,
+  /**
+   * Tokens that would be found in the cache if the tab asked again.
+   */
+  cachedTokens: number, };
+
+/**
+ * What a tab is doing.
+ */
+export type TabState = "generating" | "waiting" | "frozen" | "idle";
+
+/**
+ * One live tab and what it has of one model.
+ */
+export type TabReport = {
+  /**
+   * Identity of the tab for as long as the page lives.
+   */
+  id: string,
+  /**
+   * Title of the page, where it says.
+   */
+  title?: string,
+  /**
+   * Whether this is the page that asks.
+   */
+  own: boolean,
+  /**
+   * Whether the page has the focus.
+   */
+  focused: boolean,
+  /**
+   * Whether the page can be seen.
+   */
+  visible: boolean,
+  /**
+   * Whether a reply is being generated for it.
+   */
+  generating: boolean,
+  /**
+   * What it is doing.
+   */
+  state: TabState,
+  /**
+   * Since its last request began or its last reply ended.
+   */
+  idleMs: number,
+  /**
+   * Tokens that it may hold.
+   */
+  budget: number,
+  /**
+   * Its room; absent where it has no model loaded.
+   */
+  usage?: ContextUsage,
+  /**
+   * The models that it has loaded.
+   */
+  models: Array<string>, };
+
+/**
+ * State of one page of the pool.
+ */
+export type PageState = "free" | "cached" | "held";
+
+/**
+ * One page of the pool.
+ */
+export type PageReport = {
+  /**
+   * Its state.
+   */
+  state: PageState,
+  /**
+   * [`TabReport::id`] of the tabs that have it.
+   */
+  tabs: Array<string>, };
+
+/**
+ * The whole pool of one model, page by page.
+ */
+export type PoolReport = {
+  /**
+   * Which model.
+   */
+  modelId: string,
+  /**
+   * Tokens in a page.
+   */
+  blockSizeTokens: number,
+  /**
+   * Pages that the pool may grow to.
+   */
+  pagesMax: number,
+  /**
+   * Bytes of a page on the device, all layers.
+   */
+  pageBytes: number,
+  /**
+   * The pages that there are, by number.
+   */
+  pages: Array<PageReport>, };
+
+/**
+ * When room was made.
+ */
+export type OverflowPhase = "prefill" | "decode";
+
+/**
+ * Why pages went.
+ */
+export type EvictionReason = "pressure" | "idle" | "preempted" | "frozen";
+
+/**
+ * Where evicted context came back from.
+ */
+export type RestoreSource = "recomputed" | "store";
+
+/**
+ * Something that was done to a tab's context. Numbers are tokens unless their names say otherwise.
+ */
+export type ContextEvent = { "type": "overflow",
+  /**
+   * What was done; never `auto`.
+   */
+  policy: OverflowPolicy,
+  /**
+   * When.
+   */
+  phase: OverflowPhase,
+  /**
+   * Messages left out in all.
+   */
+  droppedMessages: number,
+  /**
+   * Tokens left out in all.
+   */
+  droppedTokens: number,
+  /**
+   * Tokens kept.
+   */
+  keptTokens: number,
+  /**
+   * The window.
+   */
+  window: number,
+  /**
+   * The budget.
+   */
+  budget: number, } | { "type": "near-limit",
+  /**
+   * Taken.
+   */
+  used: number,
+  /**
+   * The smaller of window and budget.
+   */
+  limit: number,
+  /**
+   * `used / limit`.
+   */
+  fraction: number, } | { "type": "evicted",
+  /**
+   * How many pages.
+   */
+  pages: number,
+  /**
+   * Tokens that they held.
+   */
+  tokens: number,
+  /**
+   * Why.
+   */
+  reason: EvictionReason, } | { "type": "restored",
+  /**
+   * Tokens.
+   */
+  tokens: number,
+  /**
+   * How.
+   */
+  source: RestoreSource, } | { "type": "budget-changed",
+  /**
+   * Now.
+   */
+  budget: number,
+  /**
+   * Before.
+   */
+  previous: number,
+  /**
+   * Live tabs that share the pool.
+   */
+  tabs: number, };
+
+/**
+ * An event with whose it is.
+ */
+export type TabEvent = {
+  /**
+   * [`TabReport::id`].
+   */
+  tab: string,
+  /**
+   * The model.
+   */
+  modelId: string, } & ({ "type": "overflow",
+  /**
+   * What was done; never `auto`.
+   */
+  policy: OverflowPolicy,
+  /**
+   * When.
+   */
+  phase: OverflowPhase,
+  /**
+   * Messages left out in all.
+   */
+  droppedMessages: number,
+  /**
+   * Tokens left out in all.
+   */
+  droppedTokens: number,
+  /**
+   * Tokens kept.
+   */
+  keptTokens: number,
+  /**
+   * The window.
+   */
+  window: number,
+  /**
+   * The budget.
+   */
+  budget: number, } | { "type": "near-limit",
+  /**
+   * Taken.
+   */
+  used: number,
+  /**
+   * The smaller of window and budget.
+   */
+  limit: number,
+  /**
+   * `used / limit`.
+   */
+  fraction: number, } | { "type": "evicted",
+  /**
+   * How many pages.
+   */
+  pages: number,
+  /**
+   * Tokens that they held.
+   */
+  tokens: number,
+  /**
+   * Why.
+   */
+  reason: EvictionReason, } | { "type": "restored",
+  /**
+   * Tokens.
+   */
+  tokens: number,
+  /**
+   * How.
+   */
+  source: RestoreSource, } | { "type": "budget-changed",
+  /**
+   * Now.
+   */
+  budget: number,
+  /**
+   * Before.
+   */
+  previous: number,
+  /**
+   * Live tabs that share the pool.
+   */
+  tabs: number, });
+
+/**
+ * All that it takes to go on with a reply in another run of the worker, token for token.
+ */
+export type ReplySnapshot = {
+  /**
+   * Of the reply's chunks.
+   */
+  id: string,
+  /**
+   * Of the reply's chunks, Unix time in seconds.
+   */
+  created: number,
+  /**
+   * Decides the draws: the request's, or one that was drawn.
+   */
+  seed: number,
+  /**
+   * Token ids of the prompt, after the overflow policy.
+   */
+  prompt: Array<number>,
+  /**
+   * Token ids generated so far.
+   */
+  tokens: Array<number>,
+  /**
+   * Tokens that the reply's context may have.
+   */
+  contextTokens: number,
+  /**
+   * Where the context slides when it is full: tokens at the start that stay. Absent where the reply ends instead.
+   */
+  pinnedTokens?: number | null,
+  /**
+   * Tokens that may be generated in all, if that is limited.
+   */
+  maxNewTokens?: number | null,
+  /**
+   * What the overflow policy did before the reply began.
+   */
+  report: ContextReport, };
 
 /**
  * A message from the worker.
@@ -860,7 +1477,15 @@ export type Reply = { "kind": "return",
   /**
    * How far it is.
    */
-  content: InitProgressReport, } | { "kind": "heartbeat",
+  content: InitProgressReport, } | { "kind": "hearth.event",
+  /**
+   * Empty: it answers nothing.
+   */
+  uuid: string,
+  /**
+   * What.
+   */
+  content: TabEvent, } | { "kind": "heartbeat",
   /**
    * Of the request.
    */
@@ -869,7 +1494,7 @@ export type Reply = { "kind": "return",
 /**
  * What a request can return.
  */
-export type ReturnContent = null | string | ChatCompletion | ChatCompletionChunk | HelloReply | UsageReport;
+export type ReturnContent = null | string | ChatCompletion | ChatCompletionChunk | HelloReply | UsageReport | number | AppendReply | ContextUsage | Array<TabReport> | PoolReport | Array<TextChunk> | CompressedText;
 
 /**
  * Who the worker is.
@@ -887,6 +1512,19 @@ export type HelloReply = {
    * Identity of this run of the worker: another one means that it was restarted.
    */
   worker: string, };
+
+/**
+ * What reading ahead came to.
+ */
+export type AppendReply = {
+  /**
+   * Tokens of the conversation so far, template included.
+   */
+  tokens: number,
+  /**
+   * Those of them that were in the cache already.
+   */
+  cachedTokens: number, };
 
 /**
  * The state of a model's KV cache, and this page's part in it.
@@ -950,6 +1588,10 @@ export type DeviceUsage = {
    */
   stepDispatches: number,
   /**
+   * Models that this run of the worker has loaded so far.
+   */
+  loads: number,
+  /**
    * Bytes written to the GPU for the last step; 0 before the first.
    */
   stepUploadedBytes: number, };
@@ -957,11 +1599,19 @@ export type DeviceUsage = {
 /**
  * From the worker to the page. After `end` or `error` nothing more comes.
  */
-export type PushMessage = { "type": "chunks",
+export type PushMessage = { "type": "begin",
   /**
-   * At least one.
+   * With no tokens, or with those that were resumed from.
    */
-  chunks: Array<ChatCompletionChunk>, } | { "type": "end" } | { "type": "error",
+  snapshot: ReplySnapshot, } | { "type": "chunks",
+  /**
+   * May be empty where tokens have made no text yet.
+   */
+  chunks: Array<ChatCompletionChunk>,
+  /**
+   * Ids of the tokens generated since the last message whose text has been let out.
+   */
+  tokens: Array<number>, } | { "type": "end" } | { "type": "error",
   /**
    * Why.
    */

@@ -9,6 +9,8 @@ use serde::de::{SeqAccess, Visitor, value::SeqAccessDeserializer};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use crate::config::OverflowPolicy;
+
 /// A chat completion request.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[cfg_attr(
@@ -89,6 +91,22 @@ pub struct ChatCompletionRequest {
     /// What only web-llm has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extra_body: Option<ExtraBody>,
+    /// What only Hearth has, for this request alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hearth: Option<HearthRequestOptions>,
+}
+
+/// Hearth's options of one request; they win over those of the model.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields = nullable))]
+pub struct HearthRequestOptions {
+    /// What happens when the conversation outgrows its room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overflow_policy: Option<OverflowPolicy>,
+    /// Tokens kept free for the reply.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reserve_output_tokens: Option<f64>,
 }
 
 impl ChatCompletionRequest {

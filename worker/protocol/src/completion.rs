@@ -1,6 +1,8 @@
 //! What a page gets: the chat completion and its chunks. Which keys are absent and which are `null` is part of the shape.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::config::OverflowPolicy;
 
 /// Value of [`ChatCompletion::object`].
 pub const CHAT_COMPLETION: &str = "chat.completion";
@@ -199,7 +201,8 @@ pub struct UsageExtra {
 }
 
 /// Room in the context after a reply, in tokens.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields))]
 pub struct ContextReport {
     /// The window.
@@ -211,7 +214,7 @@ pub struct ContextReport {
     pub budget: Option<u32>,
     /// What was done about an overflow.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub policy: Option<String>,
+    pub policy: Option<OverflowPolicy>,
     /// Messages left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped_messages: Option<u32>,

@@ -153,6 +153,9 @@ pub struct HearthOptions {
     /// Seconds after which a silent tab's pages may go.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_evict_seconds: Option<f64>,
+    /// Part of the room, above 0 and at most 1, from which the page is told that it gets short; 0.9 by default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub near_limit_fraction: Option<f64>,
 }
 
 /// What happens when a conversation outgrows its room.

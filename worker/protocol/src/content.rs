@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::chat::ChatCompletionRequest;
+use crate::chat::{ChatCompletionRequest, ChatMessage};
 use crate::config::ChatOptions;
+use crate::context::ReplySnapshot;
+use crate::documents::PageModels;
 use crate::read::{nulls_as_default, one_or_many};
 
 /// Content of `reload`.
@@ -32,6 +34,12 @@ pub struct ChatContent {
     /// Options of each model.
     #[serde(default, deserialize_with = "nulls_as_default", skip_serializing_if = "Option::is_none")]
     pub chat_opts: Option<Vec<ChatOptions>>,
+    /// Which of the page's branches; absent for the page itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+    /// Goes on with a reply that an earlier run of the worker began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resume: Option<Box<ReplySnapshot>>,
 }
 
 /// Content of `chatCompletionStreamInit`.
@@ -94,6 +102,9 @@ pub struct ResetChatContent {
     /// Which of several models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_id: Option<String>,
+    /// Which of the page's branches; absent for the page itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
 }
 
 /// Names a model where there may be several.
@@ -104,10 +115,14 @@ pub struct ModelReference {
     /// Which of several models.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model_id: Option<String>,
+    /// Which of the page's branches; absent for the page itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
 }
 
 /// Content of `hearth.hello`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields = nullable))]
 pub struct HelloContent {
     /// Version of the wire that the page speaks.
@@ -117,6 +132,9 @@ pub struct HelloContent {
     /// Title of the page.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub title: Option<String>,
+    /// The page holds the Web Lock `hearth-tab:<tab>` for as long as it lives.
+    #[serde(default)]
+    pub holds_lock: bool,
 }
 
 /// Content of `hearth.cancel`.
@@ -125,4 +143,78 @@ pub struct HelloContent {
 pub struct CancelContent {
     /// The request to cancel.
     pub uuid: String,
+}
+
+/// Content of `hearth.measure`: messages or a text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields = nullable))]
+pub struct MeasureContent {
+    /// Measured with the model's template, up to where the reply begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub messages: Option<Vec<ChatMessage>>,
+    /// Measured as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<String>,
+    /// The model whose tokens count.
+    #[serde(flatten)]
+    pub models: PageModels,
+}
+
+/// Content of `hearth.append`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields = nullable))]
+pub struct AppendContent {
+    /// The conversation so far; it may end with any role.
+    pub messages: Vec<ChatMessage>,
+    /// The model that reads it.
+    #[serde(flatten)]
+    pub models: PageModels,
+    /// Which of the page's branches; absent for the page itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<String>,
+}
+
+/// Content of `hearth.fork`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields = nullable))]
+pub struct ForkContent {
+    /// The page's name of the new branch, a UUID.
+    pub branch: String,
+    /// The branch that it begins as; absent for the page itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+}
+
+/// Content of `hearth.close`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct CloseContent {
+    /// The branch that is no longer wanted.
+    pub branch: String,
+}
+
+/// Content of `hearth.tab`: what the browser does with the page.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS), ts(optional_fields = nullable))]
+pub struct TabContent {
+    /// It has the focus.
+    pub focused: bool,
+    /// It can be seen.
+    pub visible: bool,
+    /// It is about to be frozen: it will read nothing until it says otherwise.
+    pub frozen: bool,
+    /// Its title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+}
+
+/// Content of `hearth.watch`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct WatchContent {
+    /// Events of all tabs are wanted, not only of this one.
+    pub all: bool,
 }

@@ -11,6 +11,8 @@ pub mod chat;
 pub mod completion;
 pub mod config;
 pub mod content;
+pub mod context;
+pub mod documents;
 pub mod error;
 pub mod logging;
 pub mod progress;

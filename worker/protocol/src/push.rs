@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crate::WireError;
 use crate::completion::ChatCompletionChunk;
+use crate::context::ReplySnapshot;
 use crate::read::{INVALID_MESSAGE, read};
 
 /// From the worker to the page. After `end` or `error` nothing more comes.
@@ -12,10 +13,18 @@ use crate::read::{INVALID_MESSAGE, read};
 #[serde(tag = "type", rename_all = "lowercase")]
 #[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
 pub enum PushMessage {
+    /// The reply has begun; first message of every stream that does not fail before. Keep it: with the tokens of later
+    /// messages added, it is what `resume` of `hearth.stream` takes.
+    Begin {
+        /// With no tokens, or with those that were resumed from.
+        snapshot: Box<ReplySnapshot>,
+    },
     /// What has come since the last message, in order.
     Chunks {
-        /// At least one.
+        /// May be empty where tokens have made no text yet.
         chunks: Vec<ChatCompletionChunk>,
+        /// Ids of the tokens generated since the last message whose text has been let out.
+        tokens: Vec<u32>,
     },
     /// The reply is complete.
     End,
@@ -78,8 +87,8 @@ mod tests {
             json!({"type": "error", "error": {"name": "A", "message": "b"}})
         );
         assert_eq!(
-            serde_json::to_value(PushMessage::Chunks { chunks: vec![] }).unwrap(),
-            json!({"type": "chunks", "chunks": []})
+            serde_json::to_value(PushMessage::Chunks { chunks: vec![], tokens: vec![7] }).unwrap(),
+            json!({"type": "chunks", "chunks": [], "tokens": [7]})
         );
     }
 }

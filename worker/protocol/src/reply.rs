@@ -4,6 +4,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::WireError;
 use crate::completion::{ChatCompletion, ChatCompletionChunk};
+use crate::context::{ContextUsage, PoolReport, TabEvent, TabReport};
+use crate::documents::{CompressedText, TextChunk};
 use crate::progress::InitProgressReport;
 
 /// A message from the worker.
@@ -35,6 +37,14 @@ pub enum Reply {
         uuid: String,
         /// How far it is.
         content: InitProgressReport,
+    },
+    /// Something was done to a context. Only to pages of Hearth's own client, at any time.
+    #[serde(rename = "hearth.event")]
+    Event {
+        /// Empty: it answers nothing.
+        uuid: String,
+        /// What.
+        content: TabEvent,
     },
     /// Answer to `keepAlive`.
     Heartbeat {
@@ -87,6 +97,31 @@ pub enum ReturnContent {
     Hello(HelloReply),
     /// Answer to `hearth.usage`.
     Usage(UsageReport),
+    /// Answer to `hearth.measure`, in tokens.
+    Tokens(u32),
+    /// Answer to `hearth.append`.
+    Append(AppendReply),
+    /// Answer to `hearth.context`.
+    Context(ContextUsage),
+    /// Answer to `hearth.tabs`.
+    Tabs(Vec<TabReport>),
+    /// Answer to `hearth.pool`.
+    Pool(PoolReport),
+    /// Answer to `hearth.chunk`.
+    Chunks(Vec<TextChunk>),
+    /// Answer to `hearth.compress`.
+    Compressed(CompressedText),
+}
+
+/// What reading ahead came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+#[cfg_attr(feature = "typescript", derive(ts_rs::TS))]
+pub struct AppendReply {
+    /// Tokens of the conversation so far, template included.
+    pub tokens: u32,
+    /// Those of them that were in the cache already.
+    pub cached_tokens: u32,
 }
 
 /// Who the worker is.
@@ -143,6 +178,8 @@ pub struct DeviceUsage {
     pub gpu_memory_bytes: u64,
     /// Kernels dispatched in the last step; 0 before the first.
     pub step_dispatches: u32,
+    /// Models that this run of the worker has loaded so far.
+    pub loads: u32,
     /// Bytes written to the GPU for the last step; 0 before the first.
     #[cfg_attr(feature = "typescript", ts(type = "number"))]
     pub step_uploaded_bytes: u64,

@@ -6,9 +6,11 @@ use serde_json::Value;
 use crate::WireError;
 use crate::config::AppConfig;
 use crate::content::{
-    CancelContent, ChatContent, HelloContent, ModelReference, ReloadContent, ResetChatContent,
-    StreamInitContent, StreamReference,
+    AppendContent, CancelContent, ChatContent, CloseContent, ForkContent, HelloContent, MeasureContent,
+    ModelReference, ReloadContent, ResetChatContent, StreamInitContent, StreamReference, TabContent,
+    WatchContent,
 };
+use crate::documents::{ChunkContent, CompressContent};
 use crate::logging::LogLevel;
 use crate::read::{INVALID_MESSAGE, javascript_string, read, read_or_empty};
 
@@ -147,6 +149,39 @@ pub enum RequestBody {
     /// Answered by a `UsageReport`.
     #[serde(rename = "hearth.usage")]
     Usage(ModelReference),
+    /// Answered by a number of tokens.
+    #[serde(rename = "hearth.measure")]
+    Measure(MeasureContent),
+    /// Reads a prompt ahead of its question; answered by an `AppendReply`.
+    #[serde(rename = "hearth.append")]
+    Append(AppendContent),
+    /// A branch of the conversation; answered by `null`.
+    #[serde(rename = "hearth.fork")]
+    Fork(ForkContent),
+    /// A branch is no longer wanted; answered by `null`.
+    #[serde(rename = "hearth.close")]
+    Close(CloseContent),
+    /// What the browser does with the page. No answer.
+    #[serde(rename = "hearth.tab")]
+    Tab(TabContent),
+    /// Whose events the page wants. No answer.
+    #[serde(rename = "hearth.watch")]
+    Watch(WatchContent),
+    /// Answered by a `ContextUsage`.
+    #[serde(rename = "hearth.context")]
+    Context(ModelReference),
+    /// Answered by a list of `TabReport`s.
+    #[serde(rename = "hearth.tabs")]
+    Tabs(ModelReference),
+    /// Answered by a `PoolReport`.
+    #[serde(rename = "hearth.pool")]
+    Pool(ModelReference),
+    /// Answered by a list of `TextChunk`s.
+    #[serde(rename = "hearth.chunk")]
+    Chunk(ChunkContent),
+    /// Answered by a `CompressedText`.
+    #[serde(rename = "hearth.compress")]
+    Compress(CompressContent),
 }
 
 /// The kinds that are understood.
@@ -170,6 +205,17 @@ enum Kind {
     Stream,
     Cancel,
     Usage,
+    Measure,
+    Append,
+    Fork,
+    Close,
+    Tab,
+    Watch,
+    Context,
+    Tabs,
+    Pool,
+    Chunk,
+    Compress,
 }
 
 impl Kind {
@@ -193,6 +239,17 @@ impl Kind {
             "hearth.stream" => Self::Stream,
             "hearth.cancel" => Self::Cancel,
             "hearth.usage" => Self::Usage,
+            "hearth.measure" => Self::Measure,
+            "hearth.append" => Self::Append,
+            "hearth.fork" => Self::Fork,
+            "hearth.close" => Self::Close,
+            "hearth.tab" => Self::Tab,
+            "hearth.watch" => Self::Watch,
+            "hearth.context" => Self::Context,
+            "hearth.tabs" => Self::Tabs,
+            "hearth.pool" => Self::Pool,
+            "hearth.chunk" => Self::Chunk,
+            "hearth.compress" => Self::Compress,
             _ => return None,
         })
     }
@@ -231,6 +288,17 @@ impl Kind {
             Self::Stream => RequestBody::Stream(read("hearth.stream", content)?),
             Self::Cancel => RequestBody::Cancel(read("hearth.cancel", content)?),
             Self::Usage => RequestBody::Usage(read_or_empty("hearth.usage", content)?),
+            Self::Measure => RequestBody::Measure(read("hearth.measure", content)?),
+            Self::Append => RequestBody::Append(read("hearth.append", content)?),
+            Self::Fork => RequestBody::Fork(read("hearth.fork", content)?),
+            Self::Close => RequestBody::Close(read("hearth.close", content)?),
+            Self::Tab => RequestBody::Tab(read("hearth.tab", content)?),
+            Self::Watch => RequestBody::Watch(read("hearth.watch", content)?),
+            Self::Context => RequestBody::Context(read_or_empty("hearth.context", content)?),
+            Self::Tabs => RequestBody::Tabs(read_or_empty("hearth.tabs", content)?),
+            Self::Pool => RequestBody::Pool(read_or_empty("hearth.pool", content)?),
+            Self::Chunk => RequestBody::Chunk(read("hearth.chunk", content)?),
+            Self::Compress => RequestBody::Compress(read("hearth.compress", content)?),
         })
     }
 }

@@ -2,7 +2,10 @@
 
 use ts_rs::{Config, TS};
 
-use crate::{WireError, chat, completion, config, content, logging, progress, push, reply, request, version};
+use crate::{
+    WireError, chat, completion, config, content, context, documents, logging, progress, push, reply,
+    request, version,
+};
 
 const HEADER: &str = "// Generated from worker/protocol by `cargo hearth build`; do not edit.\n\n";
 
@@ -39,6 +42,7 @@ pub fn typescript() -> String {
         config::AutoWord,
         config::KvCacheType,
         chat::ChatCompletionRequest,
+        chat::HearthRequestOptions,
         chat::StreamOptions,
         chat::ExtraBody,
         chat::ResponseFormat,
@@ -72,9 +76,33 @@ pub fn typescript() -> String {
         content::ModelReference,
         content::HelloContent,
         content::CancelContent,
+        content::MeasureContent,
+        content::AppendContent,
+        content::ForkContent,
+        content::CloseContent,
+        content::TabContent,
+        content::WatchContent,
+        documents::PageModels,
+        documents::ChunkContent,
+        documents::CompressContent,
+        documents::TextChunk,
+        documents::CompressedText,
+        context::ContextUsage,
+        context::TabState,
+        context::TabReport,
+        context::PageState,
+        context::PageReport,
+        context::PoolReport,
+        context::OverflowPhase,
+        context::EvictionReason,
+        context::RestoreSource,
+        context::ContextEvent,
+        context::TabEvent,
+        context::ReplySnapshot,
         reply::Reply,
         reply::ReturnContent,
         reply::HelloReply,
+        reply::AppendReply,
         reply::UsageReport,
         reply::DeviceUsage,
         push::PushMessage,
