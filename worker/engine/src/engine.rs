@@ -5,18 +5,26 @@
 //! stops are applied when it comes back. Then one row has run for nothing; its token is thrown away and its page
 //! released, never to be found by others.
 
-use std::collections::{BTreeMap, VecDeque};
+mod pool;
+mod usage;
+
+use std::collections::VecDeque;
 use std::rc::Rc;
 
 pub use crate::error::EngineError;
-use crate::ids::{OwnerId, SequenceId};
-use crate::kv::PageCounts;
+use crate::ids::{OwnerId, SequenceId, TokenId};
 use crate::plan::{StepLimits, StepOutput, StepPlan};
 use crate::sampling::rng::Rng;
-use crate::scheduler::{Scheduler, StepTargets};
+use crate::scheduler::{Happened, PoolShape, Scheduler, StepTargets};
+pub use crate::scheduler::{OwnerBudget, OwnerEvent};
+use crate::sequence::SlidingWindow;
 use crate::sequence::state::Sequence;
-pub use crate::sequence::{Finish, FinishReason, SequenceEvent, SequenceRequest, SequenceStats};
+pub use crate::sequence::{
+    ContextLimits, Finish, FinishReason, SequenceEvent, SequenceRequest, SequenceStats, WhenFull,
+};
 use crate::tokenizer::Vocabulary;
+
+pub use usage::{EngineUsage, OwnerUsage, PageInfo, PageState};
 
 /// Steps that may be planned and not committed: the one that runs and the one behind it. A token that is not known yet
 /// comes from the step just before, so more would need another contract with the executor.
@@ -33,6 +41,8 @@ pub struct EngineConfig {
     pub target_decode_step_ms: f64,
     /// Wanted length of a step that only reads prompts: how long a newcomer or a cancel waits.
     pub target_prefill_step_ms: f64,
+    /// Pages by which the pool grows, from `limits.num_blocks` to `limits.max_blocks`.
+    pub slab_blocks: u32,
     /// Where draws of sequences without a seed come from. The engine has no randomness of its own.
     pub entropy_seed: u64,
 }
@@ -45,6 +55,7 @@ impl EngineConfig {
             context_window_tokens,
             target_decode_step_ms: 250.0,
             target_prefill_step_ms: 1000.0,
+            slab_blocks: 64,
             entropy_seed: 0,
         }
     }
@@ -59,8 +70,10 @@ impl EngineConfig {
             ("max_samples", limits.max_samples),
             ("num_sampler_slots", limits.num_sampler_slots),
             ("max_table_entries", limits.max_table_entries),
+            ("max_blocks", limits.max_blocks),
             ("row_granularity", limits.row_granularity),
             ("context_window_tokens", self.context_window_tokens),
+            ("slab_blocks", self.slab_blocks),
         ] {
             if got == 0 {
                 return Err(EngineError::InvalidLimit { limit, got });
@@ -68,40 +81,6 @@ impl EngineConfig {
         }
         Ok(())
     }
-}
-
-/// What the engine holds at a moment.
-#[derive(Debug, Clone, PartialEq)]
-pub struct EngineUsage {
-    /// Pages of the cache by state.
-    pub pages: PageCounts,
-    /// Tokens in a page.
-    pub block_size_tokens: u32,
-    /// Tokens of prompt and reply together that one sequence can have.
-    pub context_window_tokens: u32,
-    /// Sequences with pages.
-    pub running: u32,
-    /// Sequences that wait for pages or a slot.
-    pub waiting: u32,
-    /// Measured milliseconds for `row_granularity` rows; none before the first step.
-    pub ms_per_granule: Option<f64>,
-    /// Everybody who has a sequence, by id.
-    pub owners: Vec<OwnerUsage>,
-}
-
-/// What one owner's sequences hold at a moment.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct OwnerUsage {
-    /// The owner.
-    pub owner: OwnerId,
-    /// Pages held, a shared page divided among those that hold it.
-    pub pages: f64,
-    /// Tokens whose keys and values are in the cache.
-    pub tokens: u32,
-    /// Its sequences with pages.
-    pub running: u32,
-    /// Its sequences that wait.
-    pub waiting: u32,
 }
 
 /// A step that was planned and has not been committed.
@@ -112,6 +91,8 @@ struct InFlight {
     planned_ms: f64,
     /// Whose token each sampled row gives.
     samples: Vec<SequenceId>,
+    /// Who has been read and wanted no more than that.
+    filled: Vec<SequenceId>,
 }
 
 /// Sequences, pages and replies of one model.
@@ -119,6 +100,8 @@ pub struct Engine {
     config: EngineConfig,
     vocabulary: Rc<dyn Vocabulary>,
     scheduler: Scheduler,
+    /// Pages that one sequence can have: all that the pool can grow to.
+    max_blocks: u32,
     in_flight: VecDeque<InFlight>,
     spare_samples: Vec<Vec<SequenceId>>,
     events: Vec<(SequenceId, SequenceEvent)>,
@@ -135,7 +118,8 @@ impl Engine {
     pub fn new(config: EngineConfig, vocabulary: Rc<dyn Vocabulary>) -> Result<Self, EngineError> {
         config.validate()?;
         Ok(Self {
-            scheduler: new_scheduler(&config),
+            scheduler: new_scheduler(&config, config.limits.num_blocks, config.limits.max_blocks),
+            max_blocks: config.limits.max_blocks,
             config,
             vocabulary,
             in_flight: VecDeque::new(),
@@ -167,7 +151,41 @@ impl Engine {
         if prompt_tokens == 0 {
             return Err(EngineError::EmptyPrompt);
         }
-        let context_window_tokens = self.config.context_window_tokens;
+        let context_window_tokens = self.config.context_window_tokens.min(request.context.max_tokens);
+        let window = match request.context.when_full {
+            WhenFull::Slide { pinned_tokens } => Some(SlidingWindow::new(
+                &self.config.limits,
+                self.max_pages_per_sequence(),
+                context_window_tokens,
+                pinned_tokens,
+            )),
+            WhenFull::Stop => {
+                self.check_fits(prompt_tokens, context_window_tokens)?;
+                None
+            }
+        };
+        // The last token is never fed back, so it needs no room.
+        let room = match window {
+            Some(_) => u32::MAX,
+            None => self.context_window_tokens().min(context_window_tokens) - prompt_tokens + 1,
+        };
+        let max_new_tokens = request.max_tokens.unwrap_or(u32::MAX).min(room);
+        let id = SequenceId(self.next_sequence);
+        self.next_sequence += 1;
+        let rng = match request.seed {
+            Some(seed) => Rng::from_seed(seed),
+            None => Rng::from_entropy(self.config.entropy_seed, id.0),
+        };
+        let mut sequence = Sequence::new(id, request, max_new_tokens, window, rng, now_ms);
+        match self.replay_text(&mut sequence) {
+            // What was held back came with the last token.
+            Some(reason) => self.emit_end(&sequence, reason, now_ms),
+            None => self.scheduler.add(sequence),
+        }
+        Ok(id)
+    }
+
+    fn check_fits(&self, prompt_tokens: u32, context_window_tokens: u32) -> Result<(), EngineError> {
         if prompt_tokens > context_window_tokens {
             return Err(EngineError::PromptExceedsWindow { prompt_tokens, context_window_tokens });
         }
@@ -176,17 +194,23 @@ impl Engine {
         if needed_pages > available_pages {
             return Err(EngineError::PromptExceedsCache { prompt_tokens, needed_pages, available_pages });
         }
-        // The last token is never fed back, so it needs no room.
-        let room = self.context_window_tokens() - prompt_tokens + 1;
-        let max_new_tokens = request.max_tokens.unwrap_or(u32::MAX).min(room);
-        let id = SequenceId(self.next_sequence);
-        self.next_sequence += 1;
-        let rng = match request.seed {
-            Some(seed) => Rng::from_seed(seed),
-            None => Rng::from_entropy(self.config.entropy_seed, id.0),
-        };
-        self.scheduler.add(Sequence::new(id, request, max_new_tokens, rng, now_ms));
-        Ok(id)
+        Ok(())
+    }
+
+    /// Brings the text of a sequence to where an earlier run had it: what that let out is not let out again. A reason, when
+    /// the tokens that are there already end it.
+    fn replay_text(&self, sequence: &mut Sequence) -> Option<FinishReason> {
+        let mut let_out = String::new();
+        let mut stopped = false;
+        for token in sequence.generated().to_vec() {
+            stopped |= sequence.reply.push(token, self.vocabulary.token_bytes(token), &mut let_out);
+        }
+        sequence.reply.forget_unreported();
+        match (sequence.is_full(), stopped) {
+            (true, _) => Some(FinishReason::Length),
+            (false, true) => Some(FinishReason::Stop),
+            (false, false) => None,
+        }
     }
 
     /// Ends a sequence early; it finishes with [`FinishReason::Abort`]. Nothing happens when it has ended already.
@@ -212,7 +236,13 @@ impl Engine {
     /// Fills `plan` with the next step and counts it as in flight; its lists are reused, so give the same one again.
     /// False when there is nothing to run before something is committed or added.
     pub fn plan(&mut self, now_ms: f64, plan: &mut StepPlan) -> bool {
-        if self.in_flight.len() >= MAX_STEPS_IN_FLIGHT || !self.scheduler.plan(self.next_step, now_ms, plan) {
+        if self.in_flight.len() >= MAX_STEPS_IN_FLIGHT {
+            return false;
+        }
+        let has_rows = self.scheduler.plan(self.next_step, now_ms, plan);
+        // Somebody may have been preempted for a plan that then had no rows.
+        self.note_happened();
+        if !has_rows {
             return false;
         }
         self.next_step += 1;
@@ -223,6 +253,7 @@ impl Engine {
             num_rows: plan.rows.len() as u32,
             planned_ms: now_ms,
             samples,
+            filled: self.scheduler.filled().collect(),
         });
         true
     }
@@ -249,13 +280,18 @@ impl Engine {
                 (true, _) => FinishReason::Length,
                 (false, true) => FinishReason::Stop,
                 (false, false) => {
-                    let num_tokens = sequence.reply.take_unreported(&text);
-                    self.emit_delta(id, text, num_tokens);
+                    let tokens = sequence.reply.take_unreported(&text);
+                    self.emit_delta(id, text, tokens);
                     continue;
                 }
             };
             if let Some(sequence) = self.scheduler.remove(id) {
                 self.finish(sequence, reason, text, now_ms);
+            }
+        }
+        for id in due.filled {
+            if let Some(sequence) = self.scheduler.remove(id) {
+                self.finish(sequence, FinishReason::Stop, String::new(), now_ms);
             }
         }
         self.spare_samples.push(due.samples);
@@ -275,35 +311,23 @@ impl Engine {
             }
         }
         self.in_flight.clear();
-        self.scheduler = new_scheduler(&self.config);
+        let num_blocks = self.scheduler.kv().counts().total;
+        self.scheduler = new_scheduler(&self.config, num_blocks, self.max_blocks);
     }
 
-    /// What is held by whom.
-    pub fn usage(&self) -> EngineUsage {
-        let kv = self.scheduler.kv();
-        let mut owners = BTreeMap::new();
-        for sequence in self.scheduler.sequences() {
-            let usage = owners.entry(sequence.owner).or_insert(OwnerUsage {
-                owner: sequence.owner,
-                pages: 0.0,
-                tokens: 0,
-                running: 0,
-                waiting: 0,
-            });
-            let share = |block| 1.0 / f64::from(kv.ref_count(block));
-            usage.pages += sequence.table.blocks().iter().map(|block| share(*block)).sum::<f64>();
-            usage.tokens += sequence.num_scheduled;
-            *(if sequence.slot.is_some() { &mut usage.running } else { &mut usage.waiting }) += 1;
-        }
-        let running = self.scheduler.num_running() as u32;
-        EngineUsage {
-            pages: kv.counts(),
-            block_size_tokens: kv.block_size_tokens(),
-            context_window_tokens: self.context_window_tokens(),
-            running,
-            waiting: self.scheduler.sequences().count() as u32 - running,
-            ms_per_granule: self.scheduler.ms_per_granule(),
-            owners: owners.into_values().collect(),
+    /// True while a step is in flight.
+    pub fn is_busy(&self) -> bool {
+        !self.in_flight.is_empty()
+    }
+
+    fn note_happened(&mut self) {
+        for (id, happened) in self.scheduler.take_happened() {
+            let event = match happened {
+                Happened::Slid { dropped_tokens } => SequenceEvent::Slid { dropped_tokens },
+                Happened::Preempted { tokens } => SequenceEvent::Preempted { tokens },
+                Happened::Restored { tokens } => SequenceEvent::Restored { tokens },
+            };
+            self.events.push((id, event));
         }
     }
 
@@ -314,22 +338,26 @@ impl Engine {
 
     fn finish(&mut self, mut sequence: Sequence, reason: FinishReason, mut text: String, now_ms: f64) {
         sequence.reply.finish(&mut text);
-        let num_tokens = sequence.reply.take_unreported(&text);
-        self.emit_delta(sequence.id, text, num_tokens);
+        let tokens = sequence.reply.take_unreported(&text);
+        self.emit_delta(sequence.id, text, tokens);
+        self.emit_end(&sequence, reason, now_ms);
+    }
+
+    fn emit_end(&mut self, sequence: &Sequence, reason: FinishReason, now_ms: f64) {
         let finish = Finish { reason, stats: sequence.stats(now_ms) };
         self.events.push((sequence.id, SequenceEvent::Finished(finish)));
     }
 
-    fn emit_delta(&mut self, id: SequenceId, text: String, num_tokens: u32) {
+    fn emit_delta(&mut self, id: SequenceId, text: String, tokens: Vec<TokenId>) {
         if text.is_empty() {
             return;
         }
         let last = self.events.iter_mut().rev().find(|(other, _)| *other == id);
-        if let Some((_, SequenceEvent::Delta { text: earlier, num_tokens: earlier_tokens })) = last {
+        if let Some((_, SequenceEvent::Delta { text: earlier, tokens: earlier_tokens })) = last {
             earlier.push_str(&text);
-            *earlier_tokens += num_tokens;
+            earlier_tokens.extend(tokens);
         } else {
-            self.events.push((id, SequenceEvent::Delta { text, num_tokens }));
+            self.events.push((id, SequenceEvent::Delta { text, tokens }));
         }
     }
 
@@ -354,12 +382,18 @@ impl Engine {
     }
 
     fn max_pages_per_sequence(&self) -> u32 {
-        self.config.limits.num_blocks.min(self.config.limits.max_table_entries)
+        self.max_blocks.min(self.config.limits.max_table_entries)
     }
 }
 
-fn new_scheduler(config: &EngineConfig) -> Scheduler {
+fn new_scheduler(config: &EngineConfig, num_blocks: u32, max_blocks: u32) -> Scheduler {
     let targets =
         StepTargets { decode_ms: config.target_decode_step_ms, prefill_ms: config.target_prefill_step_ms };
-    Scheduler::new(config.limits, targets)
+    let pool = PoolShape {
+        num_blocks,
+        max_blocks,
+        slab_blocks: config.slab_blocks,
+        window_tokens: config.context_window_tokens,
+    };
+    Scheduler::new(config.limits, targets, pool)
 }

@@ -10,9 +10,9 @@ use std::future::poll_fn;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
-use crate::ids::{SamplerSlot, TokenId};
-use crate::plan::{SampleRow, SequenceRows, StepLimits, StepOutput, StepPlan, TokenSource};
-use crate::ports::{Clock, Executor, ExecutorError, LocalFuture};
+use crate::ids::{BlockId, SamplerSlot, TokenId};
+use crate::plan::{PageOp, SampleRow, SequenceRows, StepLimits, StepOutput, StepPlan, TokenSource};
+use crate::ports::{BorrowedFuture, Clock, Executor, ExecutorError, LocalFuture};
 use crate::sampling::reference::{self, SamplerState};
 use crate::tokenizer::Vocabulary;
 
@@ -47,6 +47,8 @@ struct State {
     num_released: u64,
     num_submitted: u64,
     waiting: VecDeque<Waker>,
+    /// The device has room for no more.
+    most_blocks: u32,
     fail_submit: Option<ExecutorError>,
     fail_output: Option<ExecutorError>,
 }
@@ -73,6 +75,7 @@ impl FakeExecutor {
                 num_released: 0,
                 num_submitted: 0,
                 waiting: VecDeque::new(),
+                most_blocks: u32::MAX,
                 fail_submit: None,
                 fail_output: None,
             })),
@@ -97,6 +100,11 @@ impl FakeExecutor {
         drop(state);
         wakers.into_iter().for_each(Waker::wake);
         true
+    }
+
+    /// The device has room for no more than these pages, whatever is asked for.
+    pub fn limit_blocks(&self, most_blocks: u32) {
+        self.state.borrow_mut().most_blocks = most_blocks;
     }
 
     /// The next submission is refused.
@@ -164,9 +172,61 @@ impl Executor for FakeExecutor {
             }
         })))
     }
+
+    fn resize(&mut self, num_blocks: u32) -> BorrowedFuture<'_, Result<u32, ExecutorError>> {
+        let mut state = self.state.borrow_mut();
+        let num_now = (state.cache.len() / state.limits.block_size_tokens as usize) as u32;
+        let num_blocks = num_blocks.min(state.most_blocks.max(num_now));
+        let num_tokens = num_blocks as usize * state.limits.block_size_tokens as usize;
+        state.cache.resize(num_tokens, None);
+        Box::pin(std::future::ready(Ok(num_blocks)))
+    }
+
+    fn read_blocks<'a>(
+        &'a mut self,
+        blocks: &[BlockId],
+    ) -> BorrowedFuture<'a, Result<Vec<Vec<u8>>, ExecutorError>> {
+        let state = self.state.borrow();
+        let pages = blocks.iter().map(|block| state.page(*block)).collect();
+        Box::pin(std::future::ready(Ok(pages)))
+    }
+
+    fn write_block(&mut self, block: BlockId, bytes: &[u8]) -> Result<(), ExecutorError> {
+        let expected_bytes = self.block_bytes();
+        if bytes.len() as u64 != expected_bytes {
+            return Err(ExecutorError::WrongPageSize { expected_bytes, got_bytes: bytes.len() as u64 });
+        }
+        let mut state = self.state.borrow_mut();
+        let start = (block.0 * state.limits.block_size_tokens) as usize;
+        for (offset, entry) in bytes.chunks_exact(ENTRY_BYTES).enumerate() {
+            let (digest, position) = entry.split_at(8);
+            let number = |bytes: &[u8]| bytes.iter().rev().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+            let entry =
+                Entry { digest: number(digest), position: number(position) as u32, step: 0, sequence: 0 };
+            state.cache[start + offset] = Some(entry);
+        }
+        Ok(())
+    }
+
+    fn block_bytes(&self) -> u64 {
+        u64::from(self.state.borrow().limits.block_size_tokens) * ENTRY_BYTES as u64
+    }
 }
 
+/// Digest and position of a token.
+const ENTRY_BYTES: usize = 12;
+
 impl State {
+    fn page(&self, block: BlockId) -> Vec<u8> {
+        let start = (block.0 * self.limits.block_size_tokens) as usize;
+        let entries = &self.cache[start..start + self.limits.block_size_tokens as usize];
+        let bytes = |entry: &Option<Entry>| {
+            let (digest, position) = entry.map_or((0, 0), |entry| (entry.digest, entry.position));
+            digest.to_le_bytes().into_iter().chain(position.to_le_bytes())
+        };
+        entries.iter().flat_map(bytes).collect()
+    }
+
     fn execute(&mut self, plan: &StepPlan) -> StepOutput {
         if plan.step <= self.last_step {
             self.fault(plan, "steps must count up");
@@ -177,6 +237,9 @@ impl State {
             self.slots.insert(reset.slot, SlotState { sampler, ..SlotState::default() });
         }
         self.check_shape(plan);
+        for op in &plan.page_ops {
+            self.run_page_op(plan, *op);
+        }
         let mut last_digests = Vec::new();
         for (index, sequence) in plan.sequences.iter().enumerate() {
             last_digests.push(self.run_sequence(plan, index as u32, sequence));
@@ -186,21 +249,40 @@ impl State {
         StepOutput { step: plan.step, tokens: sampled }
     }
 
+    /// Copies a page; to whoever attends to the copy its tokens are as many positions further on.
+    fn run_page_op(&mut self, plan: &StepPlan, PageOp::Shift { from, to, positions }: PageOp) {
+        let block_size = self.limits.block_size_tokens;
+        if from == to {
+            self.fault(plan, "a page is shifted onto itself");
+        }
+        for offset in 0..block_size {
+            let entry = self.cache[(from.0 * block_size + offset) as usize];
+            if entry.is_none() {
+                self.fault(plan, "a page is shifted before it was written");
+            }
+            self.cache[(to.0 * block_size + offset) as usize] = entry.map(|entry| Entry {
+                position: entry.position + positions,
+                step: plan.step - 1,
+                ..entry
+            });
+        }
+    }
+
     /// Writes a sequence's rows and returns the digest of the last of them.
     fn run_sequence(&mut self, plan: &StepPlan, index: u32, sequence: &SequenceRows) -> u64 {
         let block_size = self.limits.block_size_tokens;
         let first = sequence.context_len_tokens - sequence.num_rows;
+        let num_dropped = plan.rows[sequence.first_row as usize].position - first;
         let mut seen = 0;
-        for position in 0..first {
-            seen = self.attend(plan, index, sequence, position, seen);
+        for place in 0..first {
+            seen = self.attend(plan, index, sequence, place, num_dropped, seen);
         }
         let mut digest = 0;
         for offset in 0..sequence.num_rows {
             let row = plan.rows[(sequence.first_row + offset) as usize];
-            let position = first + offset;
-            let place =
-                sequence.blocks[(position / block_size) as usize].0 * block_size + position % block_size;
-            if row.sequence != index || row.position != position || row.slot.0 != place {
+            let place = first + offset;
+            let slot = sequence.blocks[(place / block_size) as usize].0 * block_size + place % block_size;
+            if row.sequence != index || row.position != num_dropped + place || row.slot.0 != slot {
                 self.fault(plan, "a row is not where its sequence's table puts it");
             }
             let token = self.token(plan, row.token);
@@ -214,23 +296,25 @@ impl State {
             if old.is_some_and(|old| old.step == plan.step) {
                 self.fault(plan, "a slot is written twice in one step");
             }
-            seen = self.attend(plan, index, sequence, position, seen);
+            seen = self.attend(plan, index, sequence, place, num_dropped, seen);
         }
         digest
     }
 
-    /// Folds one position, as the page table shows it, into what a row has seen.
+    /// Folds one place of the context, as the page table shows it, into what a row has seen. A key's distance to the row is
+    /// what its place says, whatever has been dropped between.
     fn attend(
         &mut self,
         plan: &StepPlan,
         index: u32,
         sequence: &SequenceRows,
-        position: u32,
+        place: u32,
+        num_dropped: u32,
         seen: u64,
     ) -> u64 {
         let block_size = self.limits.block_size_tokens;
-        let block = sequence.blocks[(position / block_size) as usize];
-        match self.cache[(block.0 * block_size + position % block_size) as usize] {
+        let block = sequence.blocks[(place / block_size) as usize];
+        match self.cache[(block.0 * block_size + place % block_size) as usize] {
             None => {
                 self.fault(plan, "a row attends to a slot that was never written");
                 mix(seen, u64::MAX)
@@ -239,7 +323,7 @@ impl State {
                 if entry.step == plan.step && entry.sequence != index {
                     self.fault(plan, "a row attends to what another sequence writes in the same step");
                 }
-                if entry.position != position {
+                if entry.position != place + num_dropped {
                     self.fault(plan, "a row attends to a token of another position");
                 }
                 mix(seen, entry.digest)
@@ -312,6 +396,7 @@ fn check_limits(plan: &StepPlan, limits: &StepLimits) -> Result<(), ExecutorErro
         ("sequences", plan.sequences.len(), limits.max_sequences),
         ("samples", plan.samples.len(), limits.max_samples),
         ("table entries", num_entries, limits.max_table_entries),
+        ("page operations", plan.page_ops.len(), limits.max_page_ops),
     ] {
         if got > limit as usize {
             return Err(ExecutorError::PlanTooLarge { what, got: got as u32, limit });

@@ -4,6 +4,7 @@
 //! [`plan`] is the only contract with whoever executes steps.
 
 pub mod chat;
+pub mod documents;
 pub mod driver;
 pub mod engine;
 pub mod error;

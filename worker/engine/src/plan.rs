@@ -21,9 +21,10 @@ pub enum TokenSource {
 pub struct Row {
     /// The token.
     pub token: TokenSource,
-    /// Its position for the rotary embedding; also the number of tokens of the sequence before it.
+    /// Its position for the rotary embedding: the number of tokens of the sequence before it, those included that have
+    /// left the cache since. Which keys it sees is told by [`SequenceRows::context_len_tokens`], not by this.
     pub position: u32,
-    /// Where its keys and values are written.
+    /// Where its keys and values are written: in the page, of its sequence's, that its place in the cache falls into.
     pub slot: Slot,
     /// Index into [`StepPlan::sequences`].
     pub sequence: u32,
@@ -36,9 +37,11 @@ pub struct SequenceRows {
     pub first_row: u32,
     /// How many rows.
     pub num_rows: u32,
-    /// Tokens of the sequence that are in the cache once this step has run.
+    /// Tokens of the sequence that are in its pages once this step has run. Row `r` of it is token number
+    /// `context_len_tokens - num_rows + (r - first_row)` of those, and attends to all up to and including itself.
     pub context_len_tokens: u32,
-    /// Its pages in order; `ceil(context_len_tokens / block_size_tokens)` of them.
+    /// Its pages in order; `ceil(context_len_tokens / block_size_tokens)` of them. Where the sequence has slid, the pinned
+    /// pages at the start are shifted copies ([`PageOp::Shift`]), and pages that it once had after them are gone.
     pub blocks: Vec<BlockId>,
 }
 
@@ -66,6 +69,21 @@ pub struct SlotReset {
     pub bias: Vec<(TokenId, f32)>,
 }
 
+/// Work on whole pages before the rows of a step run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageOp {
+    /// Page `to` becomes a copy of page `from` in every layer, its keys rotated onward by `positions`; 0 copies plainly.
+    /// Values are copied as they are. The two pages differ.
+    Shift {
+        /// Read; keeps its content.
+        from: BlockId,
+        /// Overwritten as a whole.
+        to: BlockId,
+        /// Positions of the rotary embedding.
+        positions: u32,
+    },
+}
+
 /// Everything that the executor needs for one step.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct StepPlan {
@@ -79,6 +97,8 @@ pub struct StepPlan {
     pub samples: Vec<SampleRow>,
     /// Applied before the rows run.
     pub slot_resets: Vec<SlotReset>,
+    /// Run in this order before the rows, and after all that earlier steps do; at most [`StepLimits::max_page_ops`].
+    pub page_ops: Vec<PageOp>,
 }
 
 /// What came back.
@@ -95,8 +115,10 @@ pub struct StepOutput {
 pub struct StepLimits {
     /// Tokens in a page.
     pub block_size_tokens: u32,
-    /// Pages in the cache.
+    /// Pages in the cache at the start.
     pub num_blocks: u32,
+    /// Pages that the cache can grow to at most.
+    pub max_blocks: u32,
     /// Rows in a step.
     pub max_rows: u32,
     /// Sequences in a step.
@@ -107,6 +129,8 @@ pub struct StepLimits {
     pub num_sampler_slots: u32,
     /// Page-table entries in a step, summed over its sequences.
     pub max_table_entries: u32,
+    /// Page operations in a step.
+    pub max_page_ops: u32,
     /// The kernels' tile: a step costs about the same for any number of rows up to the next multiple of this.
     pub row_granularity: u32,
 }

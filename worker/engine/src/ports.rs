@@ -6,12 +6,16 @@ use std::pin::Pin;
 
 use thiserror::Error;
 
+use crate::ids::BlockId;
 use crate::plan::{StepLimits, StepOutput, StepPlan};
 
 /// A future on the one thread that everything here runs on.
 pub type LocalFuture<T> = Pin<Box<dyn Future<Output = T>>>;
 
-/// Runs steps. Steps run in the order of submission; a second step may be submitted while one is in flight.
+/// A future on that thread that borrows something.
+pub type BorrowedFuture<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
+
+/// Runs steps, and keeps the pages of the cache. Steps run in the order of submission; a second step may be submitted while one is in flight.
 pub trait Executor {
     /// What this executor was built for.
     fn limits(&self) -> StepLimits;
@@ -25,6 +29,32 @@ pub trait Executor {
         &mut self,
         plan: &StepPlan,
     ) -> Result<LocalFuture<Result<StepOutput, ExecutorError>>, ExecutorError>;
+
+    /// Changes the number of pages; no step is in flight. What pages below the new number hold stays. Resolves with the number
+    /// that there is now: less than asked, and at least as before, where the device has no room for more.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn resize(&mut self, num_blocks: u32) -> BorrowedFuture<'_, Result<u32, ExecutorError>>;
+
+    /// What pages hold, all layers, in the cache's own format: [`Executor::block_bytes`] for each. No step is in flight.
+    ///
+    /// # Errors
+    /// The device failed.
+    fn read_blocks<'a>(
+        &'a mut self,
+        blocks: &[BlockId],
+    ) -> BorrowedFuture<'a, Result<Vec<Vec<u8>>, ExecutorError>>;
+
+    /// Fills a page with what [`Executor::read_blocks`] gave, of this executor or another of the same model and format, before
+    /// any step that is submitted later.
+    ///
+    /// # Errors
+    /// [`ExecutorError::WrongPageSize`]; the page is as it was.
+    fn write_block(&mut self, block: BlockId, bytes: &[u8]) -> Result<(), ExecutorError>;
+
+    /// Bytes of a page.
+    fn block_bytes(&self) -> u64;
 }
 
 /// Why a step did not run or did not come back.
@@ -40,6 +70,16 @@ pub enum ExecutorError {
         got: u32,
         /// How many fit.
         limit: u32,
+    },
+    /// Bytes that are no page of this cache.
+    #[error(
+        "a page of the cache has {expected_bytes} bytes, got {got_bytes}: it belongs to another model or format"
+    )]
+    WrongPageSize {
+        /// Bytes of a page.
+        expected_bytes: u64,
+        /// Bytes given.
+        got_bytes: u64,
     },
     /// The GPU device is gone: all its buffers with it.
     #[error("the GPU device was lost: {reason}")]

@@ -50,7 +50,7 @@ fn one_request_among_a_hundred_of_another_owner_is_served_at_once() {
 
 #[test]
 fn pages_that_an_owner_has_in_plenty_are_given_to_one_that_has_none() {
-    let limits = StepLimits { num_blocks: 40, num_sampler_slots: 8, ..roomy_limits() };
+    let limits = StepLimits { num_blocks: 40, max_blocks: 40, num_sampler_slots: 8, ..roomy_limits() };
     let mut harness = Harness::new(limits, 160);
     for index in 0..20 {
         harness.add(request(1, (0..36).map(|t| (t * 3 + index) % 40), 60));
@@ -67,7 +67,7 @@ fn pages_that_an_owner_has_in_plenty_are_given_to_one_that_has_none() {
 fn when_pages_run_out_an_owner_with_many_gives_way_before_one_with_one() {
     // Whoever happens to need the first page that is not there.
     for lengths in [[1, 1, 1, 1], [3, 1, 1, 1], [1, 4, 2, 3], [2, 3, 4, 1], [4, 3, 3, 2], [4, 2, 2, 2]] {
-        let mut harness = Harness::new(StepLimits { num_blocks: 30, ..roomy_limits() }, 120);
+        let mut harness = Harness::new(StepLimits { num_blocks: 30, max_blocks: 30, ..roomy_limits() }, 120);
         let prompt = |index: u32, length: u32| (0..length).map(move |t| index * 9 + t);
         let many: Vec<_> = (0..3u32)
             .map(|index| harness.add(request(1, prompt(index, lengths[index as usize]), 40)))
@@ -164,7 +164,7 @@ fn prompts_advance_where_decoding_could_fill_every_step() {
 
 #[test]
 fn a_sequence_whose_token_is_in_flight_is_not_resumed_before_it_has_come() {
-    let limits = StepLimits { num_blocks: 50, ..roomy_limits() };
+    let limits = StepLimits { num_blocks: 50, max_blocks: 50, ..roomy_limits() };
     let mut harness = Harness::new(limits, 180);
     harness.engine.set_owner_weight(OwnerId(1), 2.0);
     let prompt = |length: u32, salt: u32| (0..length).map(move |t| (t * 7 + salt) % 40);
@@ -226,4 +226,108 @@ fn steps_fit_a_slow_adapter_and_a_fast_one() {
     assert!(steps.iter().any(|(rows, _)| *rows == 512), "whole chunks: {steps:?}");
     let before_full = steps.iter().position(|(rows, _)| *rows == 512).unwrap();
     assert!(before_full <= 4, "the first steps are the measurement: {steps:?}");
+}
+
+/// Turns in which `starved` gets no further text, at most, while `turns` turns go by.
+fn longest_silence(harness: &mut Harness, starved: &[SequenceId], turns: u32) -> u32 {
+    let (mut silence, mut longest, mut before) = (0, 0, 0);
+    for _ in 0..turns {
+        assert!(harness.turn());
+        let now = starved.iter().map(|id| text_len(harness, *id)).sum::<usize>();
+        silence = if now > before { 0 } else { silence + 1 };
+        longest = longest.max(silence);
+        before = now;
+    }
+    longest
+}
+
+#[test]
+fn rows_that_an_owner_did_not_want_are_not_saved_up() {
+    let limits = StepLimits { max_samples: 4, max_sequences: 4, ..roomy_limits() };
+    let mut harness = Harness::new(limits, WINDOW);
+    let many: Vec<_> = (0..3).map(|index| harness.add(request(1, [index, 1], 390))).collect();
+    harness.add(request(2, [9, 2], 390));
+    for _ in 0..120 {
+        harness.turn();
+    }
+    // Everybody had what they wanted; from now on there is less than is wanted.
+    for index in 0..3 {
+        harness.add(request(2, [10 + index, 2], 390));
+    }
+    let silence = longest_silence(&mut harness, &many, 100);
+    assert!(silence <= 4, "the first owner had no token in {silence} steps");
+}
+
+#[test]
+fn neither_a_pause_nor_a_newcomer_gets_ahead_of_those_who_run() {
+    let limits = StepLimits { max_samples: 2, max_sequences: 2, ..roomy_limits() };
+    let mut harness = Harness::new(limits, WINDOW);
+    let ids: Vec<_> = (0..4).map(|index| harness.add(request(1, [index, 1], 390))).collect();
+    harness.add(request(2, [9, 2], 390));
+    harness.add(request(2, [8, 2], 390));
+    harness.turn();
+    harness.engine.pause_owner(OwnerId(2), true);
+    for _ in 0..150 {
+        harness.turn();
+    }
+    harness.add(request(3, [9, 3], 390));
+    harness.add(request(3, [8, 3], 390));
+    let silence = longest_silence(&mut harness, &ids, 60);
+    assert!(silence <= 4, "beside a newcomer the first owner had no token in {silence} steps");
+    harness.engine.pause_owner(OwnerId(2), false);
+    let silence = longest_silence(&mut harness, &ids, 60);
+    assert!(silence <= 4, "beside one that is back the first owner had no token in {silence} steps");
+}
+
+#[test]
+fn service_divided_by_weight_stays_within_the_bound() {
+    for (weights, num_samples) in [([1.0, 3.0], 2), ([1.0, 1.0], 3), ([0.5, 4.0], 1), ([2.0, 3.0], 3)] {
+        let limits = StepLimits { max_samples: num_samples, max_sequences: num_samples, ..roomy_limits() };
+        let mut harness = Harness::new(limits, WINDOW);
+        let mut ids = [Vec::new(), Vec::new()];
+        for (index, weight) in weights.into_iter().enumerate() {
+            harness.engine.set_owner_weight(OwnerId(index as u64), weight);
+            // The one brings many short replies, the other few long ones: neither must matter.
+            for number in 0..if index == 0 { 60 } else { 4 } {
+                let max_tokens = if index == 0 { 15 } else { 390 };
+                ids[index].push(harness.add(request(index as u64, [number % 40, index as u32], max_tokens)));
+            }
+        }
+        for _ in 0..40 {
+            harness.turn();
+        }
+        let lead = |harness: &Harness| {
+            let served = |index: usize| -> f64 {
+                // A reply's first token is a prompt row's, which the other clock counts.
+                let num_decoded = |id: &SequenceId| harness.outcome(*id).tokens.len().saturating_sub(1);
+                ids[index].iter().map(num_decoded).sum::<usize>() as f64 / weights[index]
+            };
+            served(0) - served(1)
+        };
+        let (mut least, mut most) = (lead(&harness), lead(&harness));
+        for _ in 0..150 {
+            harness.turn();
+            least = least.min(lead(&harness));
+            most = most.max(lead(&harness));
+        }
+        let bound = 1.0 / weights[0] + 1.0 / weights[1];
+        assert!(
+            most - least <= bound + 1e-9,
+            "{weights:?}, {num_samples} samples: {} of {bound}",
+            most - least
+        );
+    }
+}
+
+#[test]
+fn a_stream_of_newcomers_does_not_starve_who_was_there() {
+    let mut harness = Harness::new(StepLimits { max_rows: 16, ..roomy_limits() }, WINDOW);
+    let long = harness.add(request(0, (0..380).map(|t| t % 39), 2));
+    // One in every step, with as much to read as a step has room for: there are never fewer than eight who want all of it.
+    for owner in 1..320 {
+        let prompt = [owner as u32 % 40, owner as u32 / 40].into_iter().chain(0..14);
+        harness.add(request(owner, prompt, 1));
+        harness.turn();
+    }
+    assert!(!harness.outcome(long).text.is_empty(), "an eighth of 320 steps is enough for 380 rows");
 }

@@ -26,7 +26,7 @@ fn generated(harness: &Harness, id: hearth_engine::ids::SequenceId) -> Vec<Token
 
 #[test]
 fn requests_that_make_no_sense_are_refused_with_numbers() {
-    let mut harness = Harness::new(StepLimits { num_blocks: 3, ..roomy_limits() }, 50);
+    let mut harness = Harness::new(StepLimits { num_blocks: 3, max_blocks: 3, ..roomy_limits() }, 50);
     let mut refuse = |request: SequenceRequest| harness.engine.add(request, 0.0).unwrap_err();
     assert_eq!(refuse(request(1, [], 1)), EngineError::EmptyPrompt);
     assert_eq!(refuse(request(1, [1], 0)), EngineError::NoOutputTokens);
@@ -57,7 +57,7 @@ fn a_prompt_that_fills_the_window_gets_one_token() {
 
 #[test]
 fn the_whole_cache_limits_a_reply_like_a_window() {
-    let mut harness = Harness::new(StepLimits { num_blocks: 3, ..roomy_limits() }, 50);
+    let mut harness = Harness::new(StepLimits { num_blocks: 3, max_blocks: 3, ..roomy_limits() }, 50);
     assert_eq!(harness.engine.context_window_tokens(), 12);
     let id = harness.add(SequenceRequest { max_tokens: None, ..request(1, 0..8, 1) });
     harness.run();
@@ -190,7 +190,7 @@ fn a_preempted_sequence_goes_on_as_if_nothing_had_happened() {
     let requests: Vec<_> = (0..3)
         .map(|owner| SequenceRequest { settings, ..request(owner, [1, 2, 3, owner as u32], 30) })
         .collect();
-    let mut harness = Harness::new(StepLimits { num_blocks: 14, ..roomy_limits() }, WINDOW);
+    let mut harness = Harness::new(StepLimits { num_blocks: 14, max_blocks: 14, ..roomy_limits() }, WINDOW);
     let ids: Vec<_> = requests.iter().map(|request| harness.add(request.clone())).collect();
     harness.run();
     let num_preemptions: u32 = ids.iter().map(|id| harness.outcome(*id).stats().preemptions).sum();
@@ -232,16 +232,23 @@ fn shared_pages_are_charged_in_shares() {
     assert_eq!(usage.owners.len(), 2);
     // Two of the three or four pages each are shared.
     for owner in &usage.owners {
-        assert!(owner.pages.fract() == 0.0 && owner.pages >= 2.0, "{owner:?}");
+        assert!(owner.held_pages.fract() == 0.0 && owner.held_pages >= 2.0, "{owner:?}");
         assert_eq!((owner.running, owner.waiting), (1, 0));
         assert!(owner.tokens >= 9);
     }
-    assert_eq!(usage.pages.held, usage.owners.iter().map(|owner| owner.pages).sum::<f64>() as u32);
+    assert_eq!(usage.pages.held, usage.owners.iter().map(|owner| owner.held_pages).sum::<f64>() as u32);
     assert_eq!(usage.pages.free + usage.pages.cached + usage.pages.held, usage.pages.total);
     harness.cancel(first);
     let usage = harness.engine.usage();
+    assert_eq!(
+        (usage.owners[0].running, usage.owners[1].shared_pages),
+        (0, 2),
+        "what one has cached is still shared"
+    );
+    harness.engine.remove_owner(OwnerId(1), harness.now_ms);
+    let usage = harness.engine.usage();
     assert_eq!(usage.owners.len(), 1);
-    assert_eq!(usage.owners[0].pages, f64::from(usage.pages.held), "now it pays for all of them");
+    assert_eq!(usage.owners[0].held_pages, f64::from(usage.pages.held), "now it pays for all of them");
 }
 
 #[test]

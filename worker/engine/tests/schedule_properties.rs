@@ -5,7 +5,7 @@ mod common;
 use std::collections::HashMap;
 
 use common::{Harness, Outcome, VOCAB_SIZE, char_of, tokens};
-use hearth_engine::engine::{EngineConfig, FinishReason, SequenceRequest};
+use hearth_engine::engine::{ContextLimits, EngineConfig, FinishReason, SequenceRequest};
 use hearth_engine::ids::{OwnerId, SequenceId, TokenId};
 use hearth_engine::plan::StepLimits;
 use hearth_engine::sampling::SamplingSettings;
@@ -41,6 +41,8 @@ fn limits() -> impl Strategy<Value = StepLimits> {
             StepLimits {
                 block_size_tokens,
                 num_blocks,
+                max_blocks: num_blocks,
+                max_page_ops: 8,
                 max_rows,
                 max_sequences,
                 max_samples,
@@ -98,6 +100,9 @@ fn sequence_request() -> impl Strategy<Value = SequenceRequest> {
                     .map(|(a, b)| [a, b].map(|token| char_of(TokenId(token))).iter().collect())
                     .collect(),
                 ignore_eos,
+                context: ContextLimits::default(),
+                generated: Vec::new(),
+                prefill_only: false,
             }
         },
     )
@@ -169,7 +174,7 @@ fn run(scenario: &Scenario) -> Vec<(Arrival, Outcome)> {
     let usage = harness.engine.usage();
     assert_eq!((usage.running, usage.waiting), (0, 0), "everybody has ended");
     assert_eq!(usage.pages.held, 0, "no page is leaked");
-    assert!(usage.owners.is_empty());
+    assert!(usage.owners.iter().all(|owner| owner.held_pages == 0.0 && owner.tokens == 0));
     (0..arrivals.len()).map(|index| (arrivals[index].clone(), harness.outcome(ids[&index]).clone())).collect()
 }
 
@@ -177,7 +182,7 @@ fn check(harness: &Harness) {
     assert_eq!(harness.engine.audit(), Vec::<String>::new());
     assert_eq!(harness.executor.faults(), Vec::<String>::new());
     let usage = harness.engine.usage();
-    let shares: f64 = usage.owners.iter().map(|owner| owner.pages).sum();
+    let shares: f64 = usage.owners.iter().map(|owner| owner.held_pages).sum();
     assert!((shares - f64::from(usage.pages.held)).abs() < 1e-6, "shares of pages add up to the pages held");
 }
 
@@ -202,7 +207,7 @@ fn check_scenario(scenario: &Scenario) {
             assert_eq!(Some(reason), alone.reason());
             assert_eq!(outcome.stats().completion_tokens, alone.stats().completion_tokens);
         }
-        assert!(outcome.num_delta_tokens <= outcome.stats().completion_tokens);
+        assert!(outcome.tokens.len() as u32 <= outcome.stats().completion_tokens);
         assert!(outcome.stats().cached_tokens < outcome.stats().prompt_tokens);
     }
 }

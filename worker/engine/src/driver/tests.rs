@@ -17,6 +17,8 @@ use crate::plan::StepLimits;
 const LIMITS: StepLimits = StepLimits {
     block_size_tokens: 4,
     num_blocks: 64,
+    max_blocks: 64,
+    max_page_ops: 64,
     max_rows: 32,
     max_sequences: 4,
     max_samples: 4,
@@ -31,7 +33,7 @@ fn engine() -> (EngineHandle, FakeExecutor) {
     (handle, FakeExecutor::new(LIMITS, 64))
 }
 
-fn request(owner: u64, max_tokens: u32) -> SequenceRequest {
+pub(super) fn request(owner: u64, max_tokens: u32) -> SequenceRequest {
     let prompt = (0..10).map(|t| TokenId(t + owner as u32)).collect();
     SequenceRequest {
         seed: Some(1),
@@ -40,13 +42,15 @@ fn request(owner: u64, max_tokens: u32) -> SequenceRequest {
     }
 }
 
-async fn read(mut generation: Generation) -> (String, Option<FinishReason>) {
+pub(super) async fn read(mut generation: Generation) -> (String, Option<FinishReason>) {
     let mut text = String::new();
     let mut reason = None;
     while let Some(event) = generation.events.next().await {
         match event {
             SequenceEvent::Delta { text: more, .. } => text.push_str(&more),
             SequenceEvent::Finished(finish) => reason = Some(finish.reason),
+            SequenceEvent::Slid { .. } | SequenceEvent::Preempted { .. } | SequenceEvent::Restored { .. } => {
+            }
         }
     }
     (text, reason)
@@ -58,7 +62,7 @@ fn read_now(generation: Generation) -> Option<FinishReason> {
 }
 
 /// Polls a future by hand and counts wake-ups.
-struct Polled<F> {
+pub(super) struct Polled<F> {
     future: Pin<Box<F>>,
     wakes: Arc<Wakes>,
 }
@@ -73,7 +77,7 @@ impl Wake for Wakes {
 }
 
 impl<F: Future> Polled<F> {
-    fn new(future: F) -> Self {
+    pub(super) fn new(future: F) -> Self {
         Self { future: Box::pin(future), wakes: Arc::default() }
     }
 
@@ -83,7 +87,7 @@ impl<F: Future> Polled<F> {
     }
 
     /// Polls until nothing wakes it any more.
-    fn settle(&mut self) -> Poll<F::Output> {
+    pub(super) fn settle(&mut self) -> Poll<F::Output> {
         loop {
             self.wakes.0.store(0, Ordering::Relaxed);
             let polled = self.poll();

@@ -1,17 +1,23 @@
 //! The pages of one sequence in order, and where each of its tokens lies.
 
-use crate::ids::{BlockId, Slot};
+use crate::ids::{BlockId, OwnerId, Slot};
 
 /// A sequence's block table. Full blocks whose tokens are known may be shared with other sequences; the rest are this
 /// sequence's own. Only full blocks are ever shared, so nobody writes to a shared block and copy-on-write is not needed.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlockTable {
+    pub(super) owner: OwnerId,
     pub(super) blocks: Vec<BlockId>,
     /// Leading blocks that are in the prefix index.
     pub(super) num_registered: usize,
 }
 
 impl BlockTable {
+    /// A table without blocks, whose blocks will be this owner's.
+    pub fn new(owner: OwnerId) -> Self {
+        Self { owner, blocks: Vec::new(), num_registered: 0 }
+    }
+
     /// The blocks in order.
     pub fn blocks(&self) -> &[BlockId] {
         &self.blocks
@@ -39,7 +45,7 @@ mod tests {
 
     #[test]
     fn slots_follow_the_blocks() {
-        let table = BlockTable { blocks: vec![BlockId(5), BlockId(2)], num_registered: 0 };
+        let table = BlockTable { blocks: vec![BlockId(5), BlockId(2)], ..BlockTable::new(OwnerId(0)) };
         assert_eq!(table.slot(0, 4), Slot(20));
         assert_eq!(table.slot(3, 4), Slot(23));
         assert_eq!(table.slot(4, 4), Slot(8));
@@ -48,6 +54,6 @@ mod tests {
     #[test]
     #[should_panic(expected = "planned only after")]
     fn a_position_beyond_the_table_is_a_broken_invariant() {
-        BlockTable::default().slot(0, 4);
+        BlockTable::new(OwnerId(0)).slot(0, 4);
     }
 }

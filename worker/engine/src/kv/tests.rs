@@ -1,11 +1,12 @@
 use super::*;
+use crate::ids::OwnerId;
 
 fn tokens(ids: &[u32]) -> Vec<TokenId> {
     ids.iter().copied().map(TokenId).collect()
 }
 
 fn admit(cache: &mut KvCache, ids: &[u32]) -> (BlockTable, u32) {
-    let mut table = BlockTable::default();
+    let mut table = BlockTable::new(OwnerId(0));
     let hits = cache.allocate(&mut table, &tokens(ids)).unwrap();
     cache.register(&mut table, &tokens(ids));
     (table, hits)
@@ -47,7 +48,7 @@ fn the_page_of_the_last_token_is_needed_even_where_its_content_is_held() {
 fn equal_blocks_computed_twice_are_stored_once_afterwards() {
     let mut cache = KvCache::new(8, 2);
     let prompt = tokens(&[1, 2, 3, 4, 5]);
-    let (mut first, mut second) = (BlockTable::default(), BlockTable::default());
+    let (mut first, mut second) = (BlockTable::new(OwnerId(0)), BlockTable::new(OwnerId(0)));
     cache.allocate(&mut first, &prompt).unwrap();
     cache.allocate(&mut second, &prompt).unwrap();
     assert_eq!(cache.counts().held, 6);
@@ -62,7 +63,7 @@ fn equal_blocks_computed_twice_are_stored_once_afterwards() {
 fn hits_that_appear_later_replace_blocks_not_yet_written() {
     let mut cache = KvCache::new(8, 2);
     let prompt = tokens(&[1, 2, 3, 4, 5]);
-    let (mut first, mut second) = (BlockTable::default(), BlockTable::default());
+    let (mut first, mut second) = (BlockTable::new(OwnerId(0)), BlockTable::new(OwnerId(0)));
     cache.allocate(&mut first, &prompt).unwrap();
     cache.allocate(&mut second, &prompt).unwrap();
     cache.register(&mut first, &prompt);
@@ -77,7 +78,7 @@ fn free_blocks_go_before_cached_ones_and_tails_before_their_parents() {
     let (mut table, _) = admit(&mut cache, &[1, 2, 3, 4, 5, 6]);
     let blocks = table.blocks().to_vec();
     cache.release_table(&mut table);
-    let mut grown = BlockTable::default();
+    let mut grown = BlockTable::new(OwnerId(0));
     while cache.grow(&mut grown) {}
     assert_eq!(grown.blocks(), [BlockId(3), blocks[2], blocks[1], blocks[0]]);
     assert_eq!(counts(&cache), (0, 0, 4));
@@ -87,7 +88,7 @@ fn free_blocks_go_before_cached_ones_and_tails_before_their_parents() {
 fn a_prompt_that_does_not_fit_changes_nothing() {
     let mut cache = KvCache::new(3, 2);
     let (_held, _) = admit(&mut cache, &[1, 2, 3]);
-    let mut table = BlockTable::default();
+    let mut table = BlockTable::new(OwnerId(0));
     assert_eq!(cache.num_needed(&tokens(&[1, 2, 4, 5, 6])), 2);
     assert_eq!(cache.allocate(&mut table, &tokens(&[1, 2, 4, 5, 6])), None);
     assert_eq!((table.blocks().len(), counts(&cache)), (0, (1, 0, 2)));

@@ -33,10 +33,21 @@ impl Rng {
         Self { state: 1 + mixed % (MODULUS - 1) }
     }
 
+    /// Passes over draws that an earlier run of the same sequence has used up.
+    pub fn skip(&mut self, num_draws: usize) {
+        for _ in 0..num_draws {
+            self.advance();
+        }
+    }
+
     /// The next number in `[0, 1)`. Exactly one is taken for every sampled token, whatever the temperature.
     pub fn next_draw(&mut self) -> f32 {
-        self.state = self.state * MULTIPLIER % MODULUS;
+        self.advance();
         ((self.state as f64 / MODULUS as f64) as f32).min(LARGEST_DRAW)
+    }
+
+    fn advance(&mut self) {
+        self.state = self.state * MULTIPLIER % MODULUS;
     }
 }
 
@@ -87,6 +98,14 @@ mod tests {
             exponent >>= 1;
         }
         result
+    }
+
+    #[test]
+    fn skipped_draws_are_those_that_would_have_come() {
+        let (mut drawn, mut skipped) = (Rng::from_seed(42), Rng::from_seed(42));
+        (0..5).for_each(|_| _ = drawn.next_draw());
+        skipped.skip(5);
+        assert_eq!(skipped, drawn);
     }
 
     #[test]

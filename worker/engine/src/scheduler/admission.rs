@@ -12,6 +12,9 @@ impl Scheduler {
     /// long prompt would never find room among short ones.
     pub(super) fn admit(&mut self) {
         while let Some(id) = self.next_admission() {
+            if self.waits_for_growth(id) {
+                return;
+            }
             if self.shortage(id).is_some() && !self.make_room_for_owner(id) {
                 return;
             }
@@ -22,11 +25,19 @@ impl Scheduler {
     }
 
     /// The owner with the smallest share of slots, its oldest sequence; among equals whoever has waited longest.
-    fn next_admission(&self) -> Option<SequenceId> {
+    pub(super) fn next_admission(&self) -> Option<SequenceId> {
         let heads = self.owners.iter().filter_map(|(owner, state)| {
+            if self.is_paused(owner) {
+                return None;
+            }
             // A preempted sequence whose last token is still in flight cannot be resumed before it is known.
             let ready = |id: &&SequenceId| self.sequence(**id).num_pending_samples == 0;
             let head = *state.waiting.iter().find(ready)?;
+            // Its own others have what it may have: when one of them ends it is its turn.
+            let num_pages = self.kv.num_needed(self.sequence(head).tokens_to_admit());
+            if self.exceeds_budget(owner, num_pages) {
+                return None;
+            }
             Some((self.owners.admission_rank(owner), self.sequence(head).waiting_since_round, head))
         });
         heads.min_by(|a, b| a.partial_cmp(b).unwrap_or(std::cmp::Ordering::Equal)).map(|(_, _, id)| id)
@@ -34,7 +45,7 @@ impl Scheduler {
 
     /// What is missing for a sequence to start.
     fn shortage(&self, id: SequenceId) -> Option<Shortage> {
-        let needed = self.kv.num_needed(&self.sequence(id).tokens);
+        let needed = self.kv.num_needed(self.sequence(id).tokens_to_admit());
         // One page for the next row of each that is running: whoever starts should not be preempted at once.
         let wanted = needed + self.running.len() as u32;
         let no_slot = self.free_slots.is_empty();
@@ -44,14 +55,11 @@ impl Scheduler {
 
     fn start(&mut self, id: SequenceId) -> bool {
         let owner = self.sequence(id).owner;
-        let is_prefilling = self
-            .running
-            .iter()
-            .map(|other| self.sequence(*other))
-            .any(|other| other.owner == owner && other.num_behind() > 1);
         let sequence = self.sequences.get_mut(&id).expect("a waiting sequence exists");
         let Some(slot) = self.free_slots.pop() else { return false };
-        let Some(num_cached) = self.kv.allocate(&mut sequence.table, &sequence.tokens) else {
+        let most = sequence.tokens_to_admit().len();
+        let tokens = &sequence.tokens[..most];
+        let Some(num_cached) = self.kv.allocate(&mut sequence.table, tokens) else {
             self.free_slots.push(slot);
             return false;
         };
@@ -61,7 +69,7 @@ impl Scheduler {
         sequence.num_generated_at_admission = sequence.num_generated();
         sequence.note_cached(num_cached);
         self.running.push(id);
-        self.owners.start(owner, id, is_prefilling);
+        self.owners.start(owner, id);
         true
     }
 
@@ -89,7 +97,8 @@ impl Scheduler {
             else {
                 return Vec::new();
             };
-            let num_freed = self.kv.num_freed_for(&self.sequence(id).tokens, &self.sequence(victim).table);
+            let num_freed =
+                self.kv.num_freed_for(self.sequence(id).tokens_to_admit(), &self.sequence(victim).table);
             left.retain(|other| *other != victim);
             victims.push(victim);
             // Its pages, and the one that was reserved for its next row.

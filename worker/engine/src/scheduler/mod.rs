@@ -17,6 +17,9 @@ mod audit;
 mod budget;
 mod owners;
 mod pages;
+mod pressure;
+mod shares;
+mod slide;
 
 use std::collections::HashMap;
 
@@ -25,13 +28,29 @@ use crate::kv::KvCache;
 use crate::plan::{Row, SampleRow, SequenceRows, StepLimits, StepPlan, TokenSource};
 use crate::sequence::state::Sequence;
 use budget::RowBudget;
-use owners::Owners;
+use owners::{Owners, RowKind};
+pub use pressure::OwnerEvent;
+pub use shares::OwnerBudget;
+use shares::Shares;
 
 /// The wanted length of steps; see `EngineConfig`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StepTargets {
     pub(crate) decode_ms: f64,
     pub(crate) prefill_ms: f64,
+}
+
+/// The pool that sequences share; see `EngineConfig`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PoolShape {
+    /// Pages that there are now.
+    pub(crate) num_blocks: u32,
+    /// Pages that there can be at most.
+    pub(crate) max_blocks: u32,
+    /// Pages that the pool grows by.
+    pub(crate) slab_blocks: u32,
+    /// The context window.
+    pub(crate) window_tokens: u32,
 }
 
 /// Sequences, pages and slots of one engine.
@@ -45,6 +64,11 @@ pub(crate) struct Scheduler {
     /// Sequences with pages and a slot.
     running: Vec<SequenceId>,
     owners: Owners,
+    shares: Shares,
+    owner_events: Vec<(OwnerId, OwnerEvent)>,
+    /// Pages that the pool can have at most, and how many it grows by.
+    max_blocks: u32,
+    slab_blocks: u32,
     free_slots: Vec<SamplerSlot>,
     budget: RowBudget,
     /// The prompt whose turn it was found no room in the last step.
@@ -53,6 +77,21 @@ pub(crate) struct Scheduler {
     spare_blocks: Vec<Vec<BlockId>>,
     /// Whose row each sample of the last plan is.
     sampled: Vec<SequenceId>,
+    /// Sequences that are only read, whose last row is in the last plan.
+    filled: Vec<SequenceId>,
+    /// What the engine has not told anybody yet.
+    happened: Vec<(SequenceId, Happened)>,
+}
+
+/// What scheduling does to a sequence, besides running it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Happened {
+    /// Its context slid.
+    Slid { dropped_tokens: u32 },
+    /// It lost its pages.
+    Preempted { tokens: u32 },
+    /// It has caught up again.
+    Restored { tokens: u32 },
 }
 
 /// What is left of the executor's limits in the plan under construction.
@@ -61,6 +100,7 @@ struct Room {
     sequences: u32,
     samples: u32,
     table_entries: u32,
+    page_ops: u32,
 }
 
 /// A plan under construction.
@@ -71,9 +111,13 @@ struct Draft<'a> {
 }
 
 impl Scheduler {
-    pub(crate) fn new(limits: StepLimits, targets: StepTargets) -> Self {
+    pub(crate) fn new(limits: StepLimits, targets: StepTargets, pool: PoolShape) -> Self {
         Self {
-            kv: KvCache::new(limits.num_blocks, limits.block_size_tokens),
+            kv: KvCache::new(pool.num_blocks, limits.block_size_tokens),
+            shares: Shares::new(pool.max_blocks * limits.block_size_tokens, pool.window_tokens),
+            owner_events: Vec::new(),
+            max_blocks: pool.max_blocks,
+            slab_blocks: pool.slab_blocks,
             sequences: HashMap::new(),
             running: Vec::new(),
             owners: Owners::default(),
@@ -87,6 +131,8 @@ impl Scheduler {
             prefill_goes_first: false,
             spare_blocks: Vec::new(),
             sampled: Vec::new(),
+            filled: Vec::new(),
+            happened: Vec::new(),
             round: 0,
             limits,
         }
@@ -94,6 +140,10 @@ impl Scheduler {
 
     pub(crate) fn kv(&self) -> &KvCache {
         &self.kv
+    }
+
+    pub(crate) fn kv_mut(&mut self) -> &mut KvCache {
+        &mut self.kv
     }
 
     pub(crate) fn sequences(&self) -> impl Iterator<Item = &Sequence> {
@@ -113,6 +163,16 @@ impl Scheduler {
         self.sampled.iter().copied()
     }
 
+    /// Sequences that are only read, whose last row is in the last plan.
+    pub(crate) fn filled(&self) -> impl Iterator<Item = SequenceId> {
+        self.filled.iter().copied()
+    }
+
+    /// Takes what has happened since the last call, in order.
+    pub(crate) fn take_happened(&mut self) -> impl Iterator<Item = (SequenceId, Happened)> {
+        self.happened.drain(..)
+    }
+
     pub(crate) fn ms_per_granule(&self) -> Option<f64> {
         self.budget.ms_per_granule()
     }
@@ -129,6 +189,7 @@ impl Scheduler {
     /// Queues a sequence. It must fit the cache when it has it for itself: the engine has checked that.
     pub(crate) fn add(&mut self, mut sequence: Sequence) {
         sequence.waiting_since_round = self.round;
+        self.add_owner(sequence.owner);
         self.owners.enqueue(sequence.owner, sequence.id);
         self.sequences.insert(sequence.id, sequence);
     }
@@ -140,10 +201,13 @@ impl Scheduler {
         match sequence.slot.take() {
             Some(slot) => {
                 // The token that ended it is not part of what others may share: its row may not have been planned.
-                let num_known = sequence.tokens.len().saturating_sub(1);
+                let num_known = sequence.tokens.len() - usize::from(!sequence.prefill_only);
                 let num_written = num_known.min(sequence.num_scheduled as usize);
-                self.kv.register(&mut sequence.table, &sequence.tokens[..num_written]);
+                if sequence.num_dropped() == 0 {
+                    self.kv.register(&mut sequence.table, &sequence.tokens[..num_written]);
+                }
                 self.kv.release_table(&mut sequence.table);
+                self.kv.release_all(&mut sequence.originals);
                 self.free_slots.push(slot);
                 self.running.retain(|other| *other != id);
                 self.owners.end(sequence.owner);
@@ -166,6 +230,7 @@ impl Scheduler {
             sequences: limits.max_sequences,
             samples: limits.max_samples,
             table_entries: limits.max_table_entries,
+            page_ops: limits.max_page_ops,
         };
         let mut draft = Draft { plan, room, now_ms };
         let next_prompt = self.next_prefill();
@@ -182,6 +247,7 @@ impl Scheduler {
         self.prefill_goes_first = next_prompt
             .and_then(|id| self.sequences.get(&id))
             .is_some_and(|sequence| sequence.slot.is_some() && sequence.last_round != self.round);
+        self.owners.settle(self.limits.max_rows);
         self.register_planned();
         !plan.rows.is_empty()
     }
@@ -192,25 +258,26 @@ impl Scheduler {
             let Some(id) = self.next_decode() else { break };
             let round = self.round;
             let num_entries = {
+                let block_size = self.limits.block_size_tokens;
                 let sequence = self.sequence_mut(id);
                 sequence.considered_round = round;
-                sequence.len_tokens().div_ceil(self.limits.block_size_tokens)
+                sequence.place_in_context(sequence.num_scheduled) / block_size + 1
             };
-            if num_entries <= draft.room.table_entries && self.make_room_for_row(id) {
-                self.owners.charge_decode(self.sequence(id).owner, self.round);
+            if num_entries <= draft.room.table_entries && self.slide(id, draft) && self.make_room_for_row(id)
+            {
+                self.owners.charge(self.sequence(id).owner, RowKind::Decode, 1);
                 self.place(draft, id, 1);
             }
         }
     }
 
-    /// Turns go round owners, and within an owner round its sequences.
+    /// The owner that has had least, and within an owner turns go round its sequences.
     fn next_decode(&self) -> Option<SequenceId> {
         let candidates = self.running.iter().map(|id| self.sequence(*id)).filter(|sequence| {
             sequence.num_behind() == 1 && sequence.wants_rows() && sequence.considered_round != self.round
         });
         let rank = |sequence: &Sequence| {
-            let (share, owner_round) = self.owners.decode_rank(sequence.owner, self.round);
-            (share, owner_round, sequence.last_round, sequence.id)
+            (self.owners.rank(sequence.owner, RowKind::Decode), sequence.last_round, sequence.id)
         };
         candidates
             .min_by(|a, b| rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal))
@@ -221,13 +288,18 @@ impl Scheduler {
     fn place_prefill(&mut self, draft: &mut Draft<'_>) -> bool {
         while draft.room.rows > 0 && draft.room.sequences > 0 {
             let Some(id) = self.next_prefill() else { return false };
-            let num_rows = self.prefill_rows(id, draft);
             let round = self.round;
+            self.sequence_mut(id).considered_round = round;
+            let has_room =
+                self.slide(id, draft) && (self.sequence(id).num_dropped() == 0 || self.make_room_for_row(id));
+            if !has_room {
+                continue;
+            }
+            let num_rows = self.prefill_rows(id, draft);
             let sequence = self.sequence_mut(id);
-            sequence.considered_round = round;
             if num_rows > 0 {
                 let owner = sequence.owner;
-                self.owners.charge_prefill(owner, num_rows);
+                self.owners.charge(owner, RowKind::Prefill, num_rows);
                 self.place(draft, id, num_rows);
                 return true;
             }
@@ -235,14 +307,14 @@ impl Scheduler {
         false
     }
 
-    /// The owner that has had the fewest prompt rows, its oldest sequence.
+    /// The owner that has had least, its oldest sequence.
     fn next_prefill(&self) -> Option<SequenceId> {
         let candidates = self
             .running
             .iter()
             .map(|id| self.sequence(*id))
             .filter(|sequence| sequence.num_behind() > 1 && sequence.considered_round != self.round);
-        let rank = |sequence: &Sequence| (self.owners.prefill_rank(sequence.owner), sequence.id);
+        let rank = |sequence: &Sequence| (self.owners.rank(sequence.owner, RowKind::Prefill), sequence.id);
         candidates
             .min_by(|a, b| rank(a).partial_cmp(&rank(b)).unwrap_or(std::cmp::Ordering::Equal))
             .map(|best| best.id)
@@ -252,14 +324,20 @@ impl Scheduler {
     fn prefill_rows(&mut self, id: SequenceId, draft: &Draft<'_>) -> u32 {
         let block_size = self.limits.block_size_tokens;
         let sequence = self.sequences.get_mut(&id).expect("a running sequence exists");
-        let before = sequence.num_scheduled;
-        sequence.num_scheduled = self.kv.extend_hits(&mut sequence.table, &sequence.tokens, before);
-        sequence.note_late_hits(sequence.num_scheduled - before);
-        let by_table = (draft.room.table_entries * block_size).saturating_sub(sequence.num_scheduled);
+        if sequence.num_dropped() == 0 {
+            let before = sequence.num_scheduled;
+            let most = sequence.tokens_to_admit().len();
+            sequence.num_scheduled =
+                self.kv.extend_hits(&mut sequence.table, &sequence.tokens[..most], before);
+            sequence.note_late_hits(sequence.num_scheduled - before);
+        }
+        let place = sequence.place_in_context(sequence.num_scheduled);
+        let by_table = (draft.room.table_entries * block_size).saturating_sub(place);
         let num_rows = sequence.num_behind().min(draft.room.rows).min(by_table);
         // The last row is sampled; without room for that it stays for another step.
-        let leave = num_rows == sequence.num_behind() && draft.room.samples == 0;
-        num_rows - u32::from(leave)
+        let is_last = num_rows == sequence.num_behind() && !sequence.prefill_only;
+        let num_rows = num_rows - u32::from(is_last && draft.room.samples == 0);
+        self.rows_until_slide(id, num_rows)
     }
 
     /// Puts the next `num_rows` rows of a sequence into the draft.
@@ -272,21 +350,25 @@ impl Scheduler {
             plan.slot_resets.push(sequence.slot_reset(slot));
         }
         let first_row = plan.rows.len() as u32;
-        let context_len_tokens = sequence.num_scheduled + num_rows;
-        for position in sequence.num_scheduled..context_len_tokens {
+        let num_scheduled = sequence.num_scheduled + num_rows;
+        let context_len_tokens = sequence.place_in_context(num_scheduled);
+        for position in sequence.num_scheduled..num_scheduled {
             let token = match sequence.tokens.get(position as usize) {
                 Some(token) => TokenSource::Known(*token),
                 None => TokenSource::Sampled(slot),
             };
             let sequence_index = plan.sequences.len() as u32;
-            let place = sequence.table.slot(position, block_size);
-            plan.rows.push(Row { token, position, slot: place, sequence: sequence_index });
+            let slot = sequence.table.slot(sequence.place_in_context(position), block_size);
+            plan.rows.push(Row { token, position, slot, sequence: sequence_index });
         }
         let num_blocks = context_len_tokens.div_ceil(block_size);
         let mut blocks = self.spare_blocks.pop().unwrap_or_default();
         blocks.extend_from_slice(&sequence.table.blocks()[..num_blocks as usize]);
         plan.sequences.push(SequenceRows { first_row, num_rows, context_len_tokens, blocks });
-        if context_len_tokens == sequence.len_tokens() {
+        let has_caught_up = num_scheduled == sequence.len_tokens();
+        if has_caught_up && sequence.prefill_only {
+            self.filled.push(id);
+        } else if has_caught_up {
             let draw = sequence.rng.next_draw();
             let row = first_row + num_rows - 1;
             plan.samples.push(SampleRow { row, slot, settings: sequence.settings, draw });
@@ -294,7 +376,10 @@ impl Scheduler {
             self.sampled.push(id);
             draft.room.samples -= 1;
         }
-        sequence.num_scheduled = context_len_tokens;
+        sequence.num_scheduled = num_scheduled;
+        if has_caught_up && std::mem::take(&mut sequence.is_catching_up) {
+            self.happened.push((id, Happened::Restored { tokens: context_len_tokens }));
+        }
         sequence.note_scheduled(self.round, draft.now_ms);
         draft.room.rows -= num_rows;
         draft.room.sequences -= 1;
@@ -305,7 +390,7 @@ impl Scheduler {
     fn register_planned(&mut self) {
         for id in &self.running {
             let sequence = self.sequences.get_mut(id).expect("a running sequence exists");
-            if sequence.last_round == self.round {
+            if sequence.last_round == self.round && sequence.num_dropped() == 0 {
                 let num_written = sequence.tokens.len().min(sequence.num_scheduled as usize);
                 self.kv.register(&mut sequence.table, &sequence.tokens[..num_written]);
             }
@@ -316,7 +401,9 @@ impl Scheduler {
         plan.rows.clear();
         plan.samples.clear();
         plan.slot_resets.clear();
+        plan.page_ops.clear();
         self.sampled.clear();
+        self.filled.clear();
         for mut old in plan.sequences.drain(..) {
             old.blocks.clear();
             self.spare_blocks.push(old.blocks);

@@ -1,7 +1,20 @@
 //! Whose turn it is: queues and turns of each owner.
 //!
 //! Knows sequences by id only. An owner with a hundred requests gets as much as an owner with one, as long as both have
-//! something to run.
+//! something to run: each owner has two clocks, one that its prompt rows move on and one for its decode rows, divided by its
+//! weight, and the one with the least goes first. (One clock for both would let a long prompt that others had to wait for
+//! be paid for with pauses in its reply.)
+//!
+//! Nobody saves up turns, be it by wanting little, by waiting or by being paused: no clock stays behind another's by more
+//! than one choice moves that, and whoever begins to run starts where all would be if rows could be divided evenly, so that
+//! not even a stream of newcomers keeps others from theirs. Whoever stops running finds its own clock again, so that nobody
+//! sheds a debt.
+//!
+//! The bound: one choice moves a clock by at most `C / weight`, where `C` is 1 for decode rows and `max_rows` for prompt rows,
+//! and none is made for an owner whose clock is ahead of one that is still to be looked at. So over any time in which two
+//! owners have both sequences that no row was left for in every step, their clocks are never further apart than at
+//! its start or than one choice, and what they get of that kind, divided by their weights, differs by at most `C / weight` of
+//! the one plus that of the other.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,20 +27,29 @@ pub(super) struct Owner {
     pub(super) waiting: BTreeSet<SequenceId>,
     /// Sequences with pages and a slot.
     pub(super) num_running: u32,
-    /// Prompt rows that it was given, divided by its weight.
-    prefill_clock: f64,
-    /// The last plan in which it had a decode row, and how many in that one.
-    last_decode_round: u64,
-    num_decodes_in_round: u32,
 }
+
+/// What a row is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RowKind {
+    /// The newest token of a sequence that has caught up.
+    Decode,
+    /// One of several tokens that a sequence is behind.
+    Prefill,
+}
+
+/// Rows that an owner was given, by kind, divided by its weight.
+type Clocks = [f64; 2];
 
 /// All owners that have something to run.
 #[derive(Debug, Default)]
 pub(super) struct Owners {
     owners: BTreeMap<OwnerId, Owner>,
     weights: HashMap<OwnerId, f64>,
-    /// Clock of the owner that was given prompt rows last: newcomers start here, so that nobody saves up turns.
-    prefill_now: f64,
+    /// Of every owner that may come back.
+    clocks: HashMap<OwnerId, Clocks>,
+    /// Where the clocks of all who run would be if rows could be divided evenly; never behind the smallest of them.
+    now: Clocks,
 }
 
 impl Owners {
@@ -56,6 +78,12 @@ impl Owners {
         self.owners.entry(owner).or_default().waiting.insert(id);
     }
 
+    /// The owner will never come back.
+    pub(super) fn forget(&mut self, owner: OwnerId) {
+        self.clocks.remove(&owner);
+        self.weights.remove(&owner);
+    }
+
     /// Takes a waiting sequence out of the queue because it ended.
     pub(super) fn dequeue(&mut self, owner: OwnerId, id: SequenceId) {
         if let Some(state) = self.owners.get_mut(&owner) {
@@ -64,14 +92,14 @@ impl Owners {
         self.forget_if_idle(owner);
     }
 
-    /// A waiting sequence starts running. `is_prefilling`: the owner has another one that is reading its prompt.
-    pub(super) fn start(&mut self, owner: OwnerId, id: SequenceId, is_prefilling: bool) {
-        let now = self.prefill_now;
+    /// A waiting sequence starts running.
+    pub(super) fn start(&mut self, owner: OwnerId, id: SequenceId) {
         let state = self.owners.entry(owner).or_default();
         state.waiting.remove(&id);
         state.num_running += 1;
-        if !is_prefilling {
-            state.prefill_clock = state.prefill_clock.max(now);
+        if state.num_running == 1 {
+            let clocks = self.clocks.entry(owner).or_default();
+            *clocks = [0, 1].map(|kind| clocks[kind].max(self.now[kind]));
         }
     }
 
@@ -95,34 +123,36 @@ impl Owners {
         self.get(owner).map_or(0.0, |state| f64::from(state.num_running) / self.weight(owner))
     }
 
-    /// Smaller goes first: what the owner had in this plan, then how long ago it had anything.
-    pub(super) fn decode_rank(&self, owner: OwnerId, round: u64) -> (f64, u64) {
-        self.get(owner).map_or((0.0, 0), |state| {
-            let now = state.last_decode_round == round;
-            let share = if now { f64::from(state.num_decodes_in_round) / self.weight(owner) } else { 0.0 };
-            (share, state.last_decode_round)
-        })
+    /// Smaller goes first: rows that the owner has had, divided by its weight.
+    pub(super) fn rank(&self, owner: OwnerId, kind: RowKind) -> f64 {
+        self.clocks.get(&owner).map_or(0.0, |clocks| clocks[kind as usize])
     }
 
-    pub(super) fn charge_decode(&mut self, owner: OwnerId, round: u64) {
-        if let Some(state) = self.owners.get_mut(&owner) {
-            if state.last_decode_round != round {
-                (state.last_decode_round, state.num_decodes_in_round) = (round, 0);
-            }
-            state.num_decodes_in_round += 1;
-        }
-    }
-
-    /// Smaller goes first: prompt rows had so far.
-    pub(super) fn prefill_rank(&self, owner: OwnerId) -> f64 {
-        self.get(owner).map_or(0.0, |state| state.prefill_clock)
-    }
-
-    pub(super) fn charge_prefill(&mut self, owner: OwnerId, num_rows: u32) {
+    /// The owner was given rows.
+    pub(super) fn charge(&mut self, owner: OwnerId, kind: RowKind, num_rows: u32) {
         let weight = self.weight(owner);
-        if let Some(state) = self.owners.get_mut(&owner) {
-            self.prefill_now = self.prefill_now.max(state.prefill_clock);
-            state.prefill_clock += f64::from(num_rows) / weight;
+        self.clocks.entry(owner).or_default()[kind as usize] += f64::from(num_rows) / weight;
+        let running = self.owners.iter().filter(|(_, state)| state.num_running > 0);
+        let all_weights: f64 = running.map(|(owner, _)| self.weight(*owner)).sum();
+        self.now[kind as usize] += f64::from(num_rows) / all_weights.max(weight);
+    }
+
+    /// Moves up the clocks of those who run and are further behind than one choice moves a clock: decode rows are chosen one by
+    /// one, prompt rows `max_rows` at once. To be called after each plan.
+    pub(super) fn settle(&mut self, max_rows: u32) {
+        for (kind, choice) in [(RowKind::Decode, 1), (RowKind::Prefill, max_rows)] {
+            let running = || self.owners.iter().filter(|(_, state)| state.num_running > 0).map(|(id, _)| *id);
+            let floor = running()
+                .map(|owner| self.rank(owner, kind) - f64::from(choice) / self.weight(owner))
+                .fold(f64::NEG_INFINITY, f64::max);
+            let slowest = running().map(|owner| self.rank(owner, kind)).fold(f64::INFINITY, f64::min);
+            if slowest.is_finite() {
+                self.now[kind as usize] = self.now[kind as usize].max(slowest).max(floor);
+            }
+            for (owner, _) in self.owners.iter().filter(|(_, state)| state.num_running > 0) {
+                let clock = &mut self.clocks.entry(*owner).or_default()[kind as usize];
+                *clock = clock.max(floor);
+            }
         }
     }
 

@@ -1,7 +1,11 @@
 //! What a caller asks of the engine and what it hears back; the state of a generation is in the private parts.
 
+mod context;
 mod reply;
 pub(crate) mod state;
+
+pub(crate) use context::SlidingWindow;
+pub use context::{ContextLimits, WhenFull};
 
 use crate::error::EngineError;
 use crate::ids::{OwnerId, TokenId};
@@ -28,6 +32,13 @@ pub struct SequenceRequest {
     pub stop_strings: Vec<String>,
     /// Drops both kinds of stop, as in web-llm.
     pub ignore_eos: bool,
+    /// How long its context may be, and what happens when it is full.
+    pub context: ContextLimits,
+    /// Tokens that an earlier run of the same request has generated and reported: they are run again, not reported again, and
+    /// count as if they had been generated here.
+    pub generated: Vec<TokenId>,
+    /// The prompt is read into the cache and nothing is generated; it ends with [`FinishReason::Stop`].
+    pub prefill_only: bool,
 }
 
 impl SequenceRequest {
@@ -43,6 +54,9 @@ impl SequenceRequest {
             stop_tokens: Vec::new(),
             stop_strings: Vec::new(),
             ignore_eos: false,
+            context: ContextLimits::default(),
+            generated: Vec::new(),
+            prefill_only: false,
         }
     }
 }
@@ -54,8 +68,24 @@ pub enum SequenceEvent {
     Delta {
         /// Complete characters, never any part of a stop string.
         text: String,
-        /// Tokens generated since the last delta; more than one where text was held back.
-        num_tokens: u32,
+        /// Tokens generated since the last delta; more than one where text was held back. A request with these and all before
+        /// them as [`SequenceRequest::generated`] goes on with the text that comes next.
+        tokens: Vec<TokenId>,
+    },
+    /// Its context was full and slid.
+    Slid {
+        /// Tokens that have left it in all.
+        dropped_tokens: u32,
+    },
+    /// It gave its pages to others and waits.
+    Preempted {
+        /// Tokens that were in the cache.
+        tokens: u32,
+    },
+    /// It has pages again, and what it had lost was read again.
+    Restored {
+        /// Tokens that are in the cache.
+        tokens: u32,
     },
     /// The end.
     Finished(Finish),

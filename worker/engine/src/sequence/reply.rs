@@ -12,8 +12,8 @@ pub(crate) struct Reply {
     detokenizer: Detokenizer,
     /// Complete characters on their way from the detokenizer to the stop strings; kept for its allocation.
     characters: String,
-    /// Tokens since the last text was let out.
-    num_unreported_tokens: u32,
+    /// Tokens since text was let out last.
+    unreported: Vec<TokenId>,
 }
 
 impl Reply {
@@ -25,13 +25,13 @@ impl Reply {
             stop_strings: StopStrings::new(stop_strings),
             detokenizer: Detokenizer::new(),
             characters: String::new(),
-            num_unreported_tokens: 0,
+            unreported: Vec::new(),
         }
     }
 
     /// Takes a token and appends the text that it lets out. True when the token ends the reply.
     pub(crate) fn push(&mut self, token: TokenId, bytes: &[u8], out: &mut String) -> bool {
-        self.num_unreported_tokens += 1;
+        self.unreported.push(token);
         if self.stop_tokens.contains(&token) {
             return true;
         }
@@ -40,9 +40,14 @@ impl Reply {
         self.stop_strings.push(&self.characters, out)
     }
 
-    /// Tokens that `text`, about to be let out, stands for; with nothing to let out they go on being counted.
-    pub(crate) fn take_unreported(&mut self, text: &str) -> u32 {
-        if text.is_empty() { 0 } else { std::mem::take(&mut self.num_unreported_tokens) }
+    /// Tokens that `text`, about to be let out, stands for; with nothing to let out they stay for the next text.
+    pub(crate) fn take_unreported(&mut self, text: &str) -> Vec<TokenId> {
+        if text.is_empty() { Vec::new() } else { std::mem::take(&mut self.unreported) }
+    }
+
+    /// Everything so far was reported by an earlier run of the same request.
+    pub(crate) fn forget_unreported(&mut self) {
+        self.unreported.clear();
     }
 
     /// Ends the reply and appends what was held back, unless a stop string cut it off.

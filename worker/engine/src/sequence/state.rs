@@ -1,10 +1,11 @@
 //! One generation: its tokens, how far it has got, and what it holds.
 
-use crate::ids::{OwnerId, SamplerSlot, SequenceId, TokenId};
+use crate::ids::{BlockId, OwnerId, SamplerSlot, SequenceId, TokenId};
 use crate::kv::BlockTable;
 use crate::plan::SlotReset;
 use crate::sampling::SamplingSettings;
 use crate::sampling::rng::Rng;
+use crate::sequence::context::SlidingWindow;
 use crate::sequence::reply::Reply;
 use crate::sequence::{SequenceRequest, SequenceStats};
 
@@ -23,6 +24,10 @@ pub(crate) struct Sequence {
     max_new_tokens: u32,
     pub(crate) settings: SamplingSettings,
     bias: Vec<(TokenId, f32)>,
+    /// How its context slides; `None` where it ends when it is full.
+    window: Option<SlidingWindow>,
+    /// Nothing is sampled: the prompt is read, and that is all.
+    pub(crate) prefill_only: bool,
     pub(crate) rng: Rng,
     pub(crate) reply: Reply,
 
@@ -30,7 +35,16 @@ pub(crate) struct Sequence {
     pub(crate) num_scheduled: u32,
     /// Tokens being sampled by steps in flight.
     pub(crate) num_pending_samples: u32,
+    /// Once it has slid: shifted copies of the pinned pages, then the recent pages.
     pub(crate) table: BlockTable,
+    /// Once it has slid: the pinned pages as they were computed.
+    pub(crate) originals: Vec<BlockId>,
+    /// Tokens between the pinned and the recent ones that have left the context.
+    num_dropped: u32,
+    /// The most of those that anybody was told of.
+    num_dropped_reported: u32,
+    /// It lost its pages and has not caught up yet.
+    pub(crate) is_catching_up: bool,
     pub(crate) slot: Option<SamplerSlot>,
     /// The slot has not been told about this sequence yet.
     pub(crate) needs_slot_reset: bool,
@@ -54,15 +68,25 @@ impl Sequence {
         id: SequenceId,
         request: SequenceRequest,
         max_new_tokens: u32,
-        rng: Rng,
+        window: Option<SlidingWindow>,
+        mut rng: Rng,
         now_ms: f64,
     ) -> Self {
-        let stats = SequenceStats { prompt_tokens: request.prompt.len() as u32, ..SequenceStats::default() };
+        let num_prompt_tokens = request.prompt.len();
+        let stats = SequenceStats { prompt_tokens: num_prompt_tokens as u32, ..SequenceStats::default() };
+        let mut tokens = request.prompt;
+        tokens.extend_from_slice(&request.generated);
+        rng.skip(request.generated.len());
+        let num_dropped_before = window
+            .filter(|_| !request.generated.is_empty())
+            .map_or(0, |w| w.dropped_before(tokens.len() as u32 - 1));
         Self {
             id,
             owner: request.owner,
-            num_prompt_tokens: request.prompt.len(),
-            tokens: request.prompt,
+            num_prompt_tokens,
+            tokens,
+            window,
+            prefill_only: request.prefill_only,
             max_new_tokens,
             settings: request.settings,
             bias: request.bias,
@@ -70,7 +94,11 @@ impl Sequence {
             reply: Reply::new(request.stop_tokens, request.stop_strings, request.ignore_eos),
             num_scheduled: 0,
             num_pending_samples: 0,
-            table: BlockTable::default(),
+            table: BlockTable::new(request.owner),
+            originals: Vec::new(),
+            num_dropped: 0,
+            num_dropped_reported: num_dropped_before,
+            is_catching_up: false,
             slot: None,
             needs_slot_reset: false,
             last_round: 0,
@@ -114,6 +142,54 @@ impl Sequence {
         self.num_generated() >= self.max_new_tokens
     }
 
+    /// How its context slides; `None` where it ends when it is full.
+    pub(crate) fn window(&self) -> Option<&SlidingWindow> {
+        self.window.as_ref()
+    }
+
+    /// Tokens that have left the context.
+    pub(crate) fn num_dropped(&self) -> u32 {
+        self.num_dropped
+    }
+
+    /// Where a token lies among those that are in the context.
+    pub(crate) fn place_in_context(&self, index: u32) -> u32 {
+        index - self.num_dropped
+    }
+
+    /// Tokens that a table must have pages for when the sequence starts: all that are known, or a whole window of them.
+    pub(crate) fn tokens_to_admit(&self) -> &[TokenId] {
+        let most = self.window.map_or(usize::MAX, |window| window.num_tokens() as usize);
+        &self.tokens[..self.tokens.len().min(most)]
+    }
+
+    /// Sees to it that it ends before it needs more than `max_pages` pages. Returns how many it needs to start.
+    pub(crate) fn limit_pages(&mut self, max_pages: u32, page_tokens: u32) -> u32 {
+        let fits = self.window.is_some_and(|window| window.num_pages + window.num_pinned <= max_pages);
+        if !fits {
+            // A context that would slide later than it can ends where it would have slid.
+            let num_pages = self.window.map_or(max_pages, |window| window.num_pages.min(max_pages));
+            // The last token is never fed back, so it needs no room.
+            let most_tokens = num_pages.saturating_mul(page_tokens).saturating_add(1);
+            let most_new_tokens = most_tokens.saturating_sub(self.num_prompt_tokens as u32);
+            self.max_new_tokens = self.max_new_tokens.min(most_new_tokens);
+        }
+        (self.tokens_to_admit().len() as u32).div_ceil(page_tokens)
+    }
+
+    /// A page has left the context; returns the tokens that have left in all.
+    pub(crate) fn note_slid(&mut self) -> u32 {
+        self.num_dropped += self.window.map_or(0, |window| window.page_tokens);
+        self.num_dropped
+    }
+
+    /// What has left the context, if nobody has been told of that much.
+    pub(crate) fn take_unreported_drop(&mut self) -> Option<u32> {
+        let is_news = self.num_dropped > self.num_dropped_reported;
+        self.num_dropped_reported = self.num_dropped_reported.max(self.num_dropped);
+        is_news.then_some(self.num_dropped)
+    }
+
     /// Takes a token that has come back.
     pub(crate) fn accept(&mut self, token: TokenId, now_ms: f64) {
         self.num_pending_samples -= 1;
@@ -124,15 +200,16 @@ impl Sequence {
     /// Notes how many tokens were found in the cache when it was admitted.
     pub(crate) fn note_cached(&mut self, num_cached_tokens: u32) {
         // What is found again after a preemption was this sequence's own doing.
-        if self.num_generated() == 0 {
-            self.stats.cached_tokens = num_cached_tokens;
+        if self.stats.preemptions == 0 {
+            self.stats.cached_tokens = num_cached_tokens.min(self.num_prompt_tokens as u32);
         }
     }
 
     /// Notes that others have computed more of it since it was admitted.
     pub(crate) fn note_late_hits(&mut self, num_tokens: u32) {
-        if self.num_generated() == 0 {
-            self.stats.cached_tokens += num_tokens;
+        if self.stats.preemptions == 0 {
+            let cached_tokens = self.stats.cached_tokens + num_tokens;
+            self.stats.cached_tokens = cached_tokens.min(self.num_prompt_tokens as u32);
         }
     }
 
@@ -146,6 +223,8 @@ impl Sequence {
     pub(crate) fn note_preempted(&mut self, round: u64) {
         self.waiting_since_round = round;
         self.num_scheduled = 0;
+        self.num_dropped = 0;
+        self.is_catching_up = true;
         self.stats.preemptions += 1;
     }
 

@@ -37,7 +37,11 @@ pub fn char_of(token: TokenId) -> char {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
     pub text: String,
-    pub num_delta_tokens: u32,
+    /// Tokens whose text has come.
+    pub tokens: Vec<TokenId>,
+    /// Bytes of text and number of tokens after each delta.
+    pub deltas: Vec<(usize, usize)>,
+    pub dropped_tokens: u32,
     pub end: Option<(FinishReason, SequenceStats)>,
 }
 
@@ -65,6 +69,8 @@ pub fn roomy_limits() -> StepLimits {
     StepLimits {
         block_size_tokens: 4,
         num_blocks: 256,
+        max_blocks: 256,
+        max_page_ops: 64,
         max_rows: 64,
         max_sequences: 8,
         max_samples: 8,
@@ -106,6 +112,7 @@ impl Harness {
     pub fn add(&mut self, request: SequenceRequest) -> SequenceId {
         let id = self.engine.add(request, self.now_ms).expect("the request fits");
         self.outcomes.insert(id, Outcome::default());
+        self.collect();
         id
     }
 
@@ -161,16 +168,30 @@ impl Harness {
         harness.outcome(id).clone()
     }
 
+    /// Takes what has happened without a step.
+    pub fn settle(&mut self) {
+        self.collect();
+    }
+
     fn collect(&mut self) {
         for (id, event) in self.engine.take_events() {
             let outcome = self.outcomes.get_mut(&id).expect("events are of sequences that were added");
             assert_eq!(outcome.end, None, "nothing comes after the end");
             match event {
-                SequenceEvent::Delta { text, num_tokens } => {
+                SequenceEvent::Delta { text, tokens } => {
                     assert!(!text.is_empty(), "a delta has text");
                     outcome.text.push_str(&text);
-                    outcome.num_delta_tokens += num_tokens;
+                    outcome.tokens.extend(tokens);
+                    outcome.deltas.push((outcome.text.len(), outcome.tokens.len()));
                 }
+                SequenceEvent::Slid { dropped_tokens } => {
+                    assert!(
+                        dropped_tokens > outcome.dropped_tokens,
+                        "what was reported is not reported again"
+                    );
+                    outcome.dropped_tokens = dropped_tokens;
+                }
+                SequenceEvent::Preempted { .. } | SequenceEvent::Restored { .. } => {}
                 SequenceEvent::Finished(finish) => outcome.end = Some((finish.reason, finish.stats)),
             }
         }
