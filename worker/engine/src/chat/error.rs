@@ -290,9 +290,9 @@ pub enum WindowError {
          `sliding_window_size`."
     )]
     Exceeded {
-        /// Tokens of the whole prompt.
+        /// Tokens of what must be read.
         num_prompt_tokens: usize,
-        /// The window.
+        /// The window, or what the tab may hold where that is less.
         window_tokens: u32,
     },
 }

@@ -5,8 +5,10 @@ use thiserror::Error;
 
 use super::error::{FieldError, MessageError, RoutingError, ValueError, WindowError};
 use super::options::OptionsError;
+use super::snapshot::SnapshotError;
 use super::validate::RequestError;
 use super::values::ValuesError;
+use crate::documents::DocumentError;
 use crate::error::EngineError;
 use crate::ports::ExecutorError;
 use crate::template::TemplateError;
@@ -36,6 +38,12 @@ pub enum ChatError {
     /// The prompt could not be cut into tokens.
     #[error(transparent)]
     Tokenizer(#[from] TokenizerError),
+    /// The reply to go on with is none of this model's.
+    #[error(transparent)]
+    Snapshot(#[from] SnapshotError),
+    /// A text could not be cut or shortened.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
     /// The engine refused or failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -64,7 +72,6 @@ impl From<OptionsError> for ChatError {
         match error {
             OptionsError::Window(error) => Self::Window(error),
             OptionsError::Value(error) => Self::Value(error),
-            OptionsError::Field(error) => Self::Field(error),
         }
     }
 }
@@ -80,6 +87,8 @@ impl ChatError {
             Self::Window(error) => error.name(),
             Self::Template(_) => "ChatTemplateError",
             Self::Tokenizer(_) => "TokenizerError",
+            Self::Snapshot(_) => "InvalidSnapshotError",
+            Self::Document(_) => "DocumentError",
             Self::Engine(error) => engine_error_name(error),
         }
     }
@@ -108,6 +117,8 @@ impl ChatError {
             | Self::Window(_)
             | Self::Template(_)
             | Self::Tokenizer(_)
+            | Self::Snapshot(_)
+            | Self::Document(_)
             | Self::Engine(_) => error,
         }
     }
@@ -125,9 +136,11 @@ fn engine_error_name(error: &EngineError) -> &'static str {
         EngineError::EmptyPrompt
         | EngineError::InvalidLimit { .. }
         | EngineError::UnexpectedOutput { .. }
-        | EngineError::Executor(ExecutorError::PlanTooLarge { .. } | ExecutorError::Device { .. }) => {
-            "EngineError"
-        }
+        | EngineError::Executor(
+            ExecutorError::PlanTooLarge { .. }
+            | ExecutorError::WrongPageSize { .. }
+            | ExecutorError::Device { .. },
+        ) => "EngineError",
     }
 }
 
@@ -161,6 +174,11 @@ mod tests {
                 "ModelNotLoadedError: Model not loaded",
             ),
             (ChatError::from(TemplateError::Missing), "ChatTemplateError: this model has no chat template"),
+            (
+                ChatError::from(SnapshotError::EmptyPrompt),
+                "InvalidSnapshotError: the snapshot's prompt has no tokens",
+            ),
+            (ChatError::from(DocumentError::NoRoom), "DocumentError: maxTokens is 0"),
             (ChatError::from(EngineError::Stopped), "ModelUnloadedError: the engine has been stopped"),
             (ChatError::from(EngineError::EmptyPrompt), "EngineError: the prompt has no tokens"),
             (

@@ -3,15 +3,17 @@
 //! Knows messages, texts and names of errors; what a token costs and when it runs is the engine's business, and how a
 //! message travels is the shell's.
 
+mod context;
 pub mod error;
 pub mod failure;
 pub mod identity;
+mod meter;
 mod model;
 pub mod options;
-mod owners;
-mod prompt;
 mod reply;
 pub mod routing;
+pub mod snapshot;
+mod speakers;
 mod usage;
 pub mod validate;
 pub mod values;
@@ -19,5 +21,7 @@ pub mod values;
 pub use failure::ChatError;
 pub use identity::Identities;
 pub use model::{ChatModel, ChatParts};
-pub use options::ModelOptions;
-pub use reply::{ChatReply, ReplyCanceller};
+pub use options::{ModelOptions, SlidingWindow, TabOptions};
+pub use reply::{ChatReply, ReplyCanceller, ReplyPart};
+pub use snapshot::SnapshotError;
+pub use speakers::Speaker;

@@ -41,13 +41,8 @@ pub(super) fn rates(stats: &SequenceStats) -> Rates {
     }
 }
 
-/// Tokens of prompt and reply together.
-pub(super) fn context_tokens(stats: &SequenceStats) -> u32 {
-    stats.prompt_tokens.saturating_add(stats.completion_tokens)
-}
-
 /// The whole report. `prompt_tokens` counts what was computed, as in web-llm; the rest is in the details.
-pub(super) fn usage(stats: &SequenceStats, window_tokens: u32) -> CompletionUsage {
+pub(super) fn usage(stats: &SequenceStats, context: ContextReport) -> CompletionUsage {
     let prompt_tokens = prefilled_tokens(stats);
     let rates = rates(stats);
     CompletionUsage {
@@ -61,15 +56,7 @@ pub(super) fn usage(stats: &SequenceStats, window_tokens: u32) -> CompletionUsag
             decode_tokens_per_s: rates.decode_tokens_per_s,
             time_to_first_token_s: seconds(stats.prefill_ms),
             time_per_output_token_s: quotient(seconds(stats.decode_ms), f64::from(decoded_tokens(stats))),
-            context: Some(ContextReport {
-                window: window_tokens,
-                // The last token of a full window was sampled and never fed back.
-                used: context_tokens(stats).min(window_tokens),
-                budget: None,
-                policy: None,
-                dropped_messages: None,
-                dropped_tokens: None,
-            }),
+            context: Some(context),
         },
     }
 }
@@ -92,7 +79,7 @@ mod tests {
 
     #[test]
     fn only_what_was_computed_counts_as_prompt() {
-        let usage = usage(&stats(), 2048);
+        let usage = usage(&stats(), ContextReport { window: 2048, used: 111, ..ContextReport::default() });
         assert_eq!((usage.prompt_tokens, usage.prompt_tokens_details.cached_tokens), (36, 64));
         assert_eq!((usage.completion_tokens, usage.total_tokens), (11, 47));
         assert_eq!(usage.extra.e2e_latency_s, 2.75);
@@ -102,7 +89,6 @@ mod tests {
         assert_eq!(usage.extra.time_per_output_token_s, 0.2);
         let context = usage.extra.context.unwrap();
         assert_eq!((context.window, context.used), (2048, 111));
-        assert_eq!(super::usage(&stats(), 110).extra.context.unwrap().used, 110);
     }
 
     #[test]
@@ -114,7 +100,7 @@ mod tests {
             SequenceStats { prefill_ms: -1.0, decode_ms: f64::MIN_POSITIVE, ..stats() },
             SequenceStats { cached_tokens: 1000, completion_tokens: 1, ..stats() },
         ] {
-            let extra = usage(&wrong, 1).extra;
+            let extra = usage(&wrong, ContextReport::default()).extra;
             for number in [
                 extra.e2e_latency_s,
                 extra.prefill_tokens_per_s,

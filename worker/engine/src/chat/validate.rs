@@ -57,8 +57,25 @@ pub enum RequestError {
     Field(#[from] FieldError),
 }
 
+/// Checks a conversation that nobody is about to answer: it may end with any role.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check_history(messages: &[ChatMessage], model_id: &str) -> Result<(), MessageError> {
+    check_contents(messages, model_id)?;
+    check_assistant_messages(messages)
+}
+
 /// What the user and system messages are, and who speaks last.
 fn check_messages(messages: &[ChatMessage], model_id: &str) -> Result<(), MessageError> {
+    check_contents(messages, model_id)?;
+    match messages.last().map(|message| &message.role) {
+        Some(Role::User | Role::Tool) => Ok(()),
+        Some(Role::System | Role::Assistant | Role::Other(_)) | None => Err(MessageError::LastMessage),
+    }
+}
+
+fn check_contents(messages: &[ChatMessage], model_id: &str) -> Result<(), MessageError> {
     for (index, message) in messages.iter().enumerate() {
         match message.role {
             Role::User => check_user_content(message, model_id)?,
@@ -66,10 +83,7 @@ fn check_messages(messages: &[ChatMessage], model_id: &str) -> Result<(), Messag
             Role::System | Role::Assistant | Role::Tool | Role::Other(_) => {}
         }
     }
-    match messages.last().map(|message| &message.role) {
-        Some(Role::User | Role::Tool) => Ok(()),
-        Some(Role::System | Role::Assistant | Role::Other(_)) | None => Err(MessageError::LastMessage),
-    }
+    Ok(())
 }
 
 fn check_user_content(message: &ChatMessage, model_id: &str) -> Result<(), MessageError> {
@@ -193,6 +207,21 @@ mod tests {
             error(json!({"messages": [user, {"role": "system", "content": "s"}, user]})),
             "SystemMessageOrderError: System prompt should always be the first message in `messages`."
         );
+    }
+
+    #[test]
+    fn a_history_may_end_with_any_role_but_is_checked_otherwise() {
+        let check = |messages: Value| {
+            let messages: Vec<ChatMessage> = serde_json::from_value(messages).unwrap();
+            check_history(&messages, "tiny").map_err(|error| error.name())
+        };
+        let user = json!({"role": "user", "content": "u"});
+        assert_eq!(check(json!([])), Ok(()));
+        assert_eq!(check(json!([user, {"role": "assistant", "content": "a"}])), Ok(()));
+        assert_eq!(check(json!([{"role": "system", "content": "s"}])), Ok(()));
+        assert_eq!(check(json!([user, {"role": "system", "content": "s"}])), Err("SystemMessageOrderError"));
+        assert_eq!(check(json!([user, {"role": "assistant"}])), Err("ContentTypeError"));
+        assert_eq!(check(json!([{"role": "user"}])), Err("UserMessageContentErrorForNonVLM"));
     }
 
     #[test]

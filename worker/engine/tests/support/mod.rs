@@ -1,6 +1,8 @@
 //! Fixtures, and a writer of GGUF files that may be as wrong as a test wants.
 #![allow(dead_code, clippy::unwrap_used)]
 
+pub mod chat;
+
 use std::cell::Cell;
 use std::ops::Range;
 use std::path::PathBuf;
