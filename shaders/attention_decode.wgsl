@@ -1,5 +1,6 @@
-// Attention of single rows: out[row, h] = sum over keys j <= position of softmax(SCALE * q[row, h] . k[j]) * v[j]
-//   0 step  array<u32> (lib/step.wgsl): step[10] points at the list of rows to compute
+// Attention of single rows: out[row, h] = sum over keys j < keys of softmax(SCALE * q[row, h] . k[j]) * v[j]
+//   0 step  array<u32> (lib/step.wgsl): step[10] points at the list of rows to compute (row, its keys, first word of the page
+//           table of its sequence)
 //   1 q     [rows, Q_STRIDE] f32 as vec4: heads of HEAD_DIM, rotated
 //   2 kv    the layer's pages (lib/cache_*.wgsl)
 //   3 out   [rows, OUT_STRIDE] f32 as vec4, heads of HEAD_DIM
@@ -83,14 +84,14 @@ fn write_head(thread: u32, row: u32, first_head: u32, head: u32, value: vec4<f32
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
     let thread = id.thread;
     let place = subgroup_thread(id) & 3u;
-    let row_index = step[step[10] + workgroup.y];
-    let row = step_row(row_index);
+    let entry = step[10] + 3u * workgroup.y;
+    let row_index = step[entry];
+    let num_keys = step[entry + 1u];
+    let table = step[entry + 2u];
     let kv_head = workgroup.x / TILES;
     let first_in_group = workgroup.x % TILES * 4u;
     let num_heads = min(GROUP - first_in_group, 4u);
     let first_head = kv_head * GROUP + first_in_group;
-    let table = page_table(row.sequence);
-    let num_keys = row.position + 1u;
     // Heads past the last repeat it; what they compute is not written.
     let queries = vec4<u32>(row_index * (Q_STRIDE / 4u))
         + (vec4<u32>(first_head) + min(vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(num_heads - 1u))) * VECTORS;
@@ -111,10 +112,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
             // Invocations without a key repeat the last one.
             let loaded = min(key, keys - 1u);
             let page = step[table + (start + loaded) / BLOCK];
-            let key_start = keys_of(page, kv_head) + loaded % BLOCK * VECTORS;
+            let key_start = keys_of(page, kv_head) + loaded % BLOCK * SLOT;
             var score = vec4<f32>();
             for (var i = 0u; i < VECTORS; i++) {
-                let k = load_cached(key_start + i);
+                let k = load_cached(key_start + i, i);
                 score.x += product(k, load_query(queries.x + i, place));
                 if HEADS_IN_TILE > 1u {
                     score.y += product(k, load_query(queries.y + i, place));
@@ -154,12 +155,12 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
             for (var i = 0u; i < min(keys - pages, BLOCK); i += 4u) {
                 let key = vec4<u32>(first + i) + vec4<u32>(0u, 1u, 2u, 3u);
                 let loaded = min(key, vec4<u32>(keys - 1u));
-                let slot = loaded % BLOCK * VECTORS;
+                let slot = loaded % BLOCK * SLOT;
                 let counts = select(vec4<f32>(), vec4<f32>(1.0), key < vec4<u32>(select(0u, keys, part < PARTS)));
-                let v0 = load_cached(value_start + slot.x);
-                let v1 = load_cached(value_start + slot.y);
-                let v2 = load_cached(value_start + slot.z);
-                let v3 = load_cached(value_start + slot.w);
+                let v0 = load_cached(value_start + slot.x, lane);
+                let v1 = load_cached(value_start + slot.y, lane);
+                let v2 = load_cached(value_start + slot.z, lane);
+                let v3 = load_cached(value_start + slot.w, lane);
                 let w0 = load_weights(loaded.x, place) * counts.x;
                 let w1 = load_weights(loaded.y, place) * counts.y;
                 let w2 = load_weights(loaded.z, place) * counts.z;

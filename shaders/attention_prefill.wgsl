@@ -1,6 +1,7 @@
-// Attention of several rows of one sequence: out[row, h] = sum over keys j <= position[row] of
-// softmax(SCALE * q[row, h] . k[j]) * v[j]
-//   0 step  array<u32> (lib/step.wgsl): step[11] points at the list of tiles (first row, number of rows up to TILE_ROWS)
+// Attention of several rows of one sequence: out[row, h] = sum over keys j <= place[row] of
+// softmax(SCALE * q[row, h] . k[j]) * v[j], where place is the row's own number among the keys
+//   0 step  array<u32> (lib/step.wgsl): step[11] points at the list of tiles (first row, number of rows up to TILE_ROWS, place of
+//           the first row, first word of the page table of the sequence)
 //   1 q     [rows, Q_STRIDE] f32 as vec4: heads of HEAD_DIM, rotated
 //   2 kv    the layer's pages (lib/cache_*.wgsl)
 //   3 out   [rows, OUT_STRIDE] f32 as vec4, heads of HEAD_DIM
@@ -32,8 +33,11 @@ var<workgroup> lanes: array<vec4<f32>, WORKGROUP>;
 fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
     let thread = id.thread;
     let place = subgroup_thread(id) & 3u;
-    let first_row = step[step[11] + 2u * workgroup.y];
-    let num_rows = step[step[11] + 2u * workgroup.y + 1u];
+    let entry = step[11] + 4u * workgroup.y;
+    let first_row = step[entry];
+    let num_rows = step[entry + 1u];
+    let first_place = step[entry + 2u];
+    let table = step[entry + 3u];
     let kv_head = workgroup.x / HEAD_TILES;
     let first_in_group = workgroup.x % HEAD_TILES * TILE_HEADS;
     let num_heads = min(GROUP - first_in_group, TILE_HEADS);
@@ -47,10 +51,8 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
     let rows = vec4<u32>(first_row) + query / num_heads;
     let heads = vec4<u32>(kv_head * GROUP + first_in_group) + query % num_heads;
     let query_starts = rows * (Q_STRIDE / 4u) + heads * VECTORS;
-    let first_position = step_row(first_row).position;
-    let positions = vec4<u32>(first_position) + query / num_heads;
-    let table = page_table(step_row(first_row).sequence);
-    let num_keys = first_position + num_rows;
+    let places = vec4<u32>(first_place) + query / num_heads;
+    let num_keys = first_place + num_rows;
 
     var largest = vec4<f32>(LOWEST);
     var total = vec4<f32>();
@@ -67,16 +69,16 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
             let key = first + lane * 4u;
             let loaded = min(key, (keys - 1u) & ~3u);
             let page = step[table + (start + loaded) / BLOCK];
-            let key_start = keys_of(page, kv_head) + loaded % BLOCK * VECTORS;
+            let key_start = keys_of(page, kv_head) + loaded % BLOCK * SLOT;
             var score_0 = vec4<f32>();
             var score_1 = vec4<f32>();
             var score_2 = vec4<f32>();
             var score_3 = vec4<f32>();
             for (var i = 0u; i < VECTORS; i++) {
-                let k0 = load_cached(key_start + i);
-                let k1 = load_cached(key_start + VECTORS + i);
-                let k2 = load_cached(key_start + 2u * VECTORS + i);
-                let k3 = load_cached(key_start + 3u * VECTORS + i);
+                let k0 = load_cached(key_start + i, i);
+                let k1 = load_cached(key_start + SLOT + i, i);
+                let k2 = load_cached(key_start + 2u * SLOT + i, i);
+                let k3 = load_cached(key_start + 3u * SLOT + i, i);
                 let q0 = load_query(query_starts.x + i, place);
                 let q1 = load_query(query_starts.y + i, place);
                 let q2 = load_query(query_starts.z + i, place);
@@ -87,10 +89,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
                 score_3 += vec4<f32>(product(k3, q0), product(k3, q1), product(k3, q2), product(k3, q3));
             }
             let at = vec4<u32>(start + key);
-            score_0 = select(vec4<f32>(LOWEST), score_0 * SCALE, at <= positions);
-            score_1 = select(vec4<f32>(LOWEST), score_1 * SCALE, at + 1u <= positions);
-            score_2 = select(vec4<f32>(LOWEST), score_2 * SCALE, at + 2u <= positions);
-            score_3 = select(vec4<f32>(LOWEST), score_3 * SCALE, at + 3u <= positions);
+            score_0 = select(vec4<f32>(LOWEST), score_0 * SCALE, at <= places);
+            score_1 = select(vec4<f32>(LOWEST), score_1 * SCALE, at + 1u <= places);
+            score_2 = select(vec4<f32>(LOWEST), score_2 * SCALE, at + 2u <= places);
+            score_3 = select(vec4<f32>(LOWEST), score_3 * SCALE, at + 3u <= places);
             if key < keys {
                 weights[key * FOURS + four] = score_0;
                 weights[(key + 1u) * FOURS + four] = score_1;
@@ -127,10 +129,10 @@ fn main(@builtin(workgroup_id) workgroup: vec3<u32>, id: InvocationId) {
             let last = min(keys - first, BLOCK) - 1u;
             // Four keys at a time. Those past the last have no weight; the last one's value is loaded for them.
             for (var i = 0u; i <= last; i += 4u) {
-                let v0 = load_cached(value_start + i * VECTORS);
-                let v1 = load_cached(value_start + min(i + 1u, last) * VECTORS);
-                let v2 = load_cached(value_start + min(i + 2u, last) * VECTORS);
-                let v3 = load_cached(value_start + min(i + 3u, last) * VECTORS);
+                let v0 = load_cached(value_start + i * SLOT, lane);
+                let v1 = load_cached(value_start + min(i + 1u, last) * SLOT, lane);
+                let v2 = load_cached(value_start + min(i + 2u, last) * SLOT, lane);
+                let v3 = load_cached(value_start + min(i + 3u, last) * SLOT, lane);
                 let at = (first + i) * FOURS + four;
                 let w0 = load_weights(at, place);
                 let w1 = load_weights(at + FOURS, place);

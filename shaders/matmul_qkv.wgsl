@@ -1,12 +1,12 @@
 // [q; k; v] = weight times x[column] (+ bias), q and k rotated by the column's position; q is written out, k and v into the
-// arena of this layer. Rows 2 i and 2 i + 1 of a head of q or k are the rotation pair i (rows are put in this order at load,
+// arena of this layer, or to where they wait to be quantised (lib/kv_staged.wgsl). Rows 2 i and 2 i + 1 of a head of q or k are the rotation pair i (rows are put in this order at load,
 // the first rotary_dim rows of each head among themselves); rows past rotary_dim are not rotated.
 //   0 codes, 1 scales  the weights of this dispatch's rows (lib/weight_*.wgsl)
 //   2 x       [columns, k] f32
 //   3 bias    [q_rows + 2 kv_rows] f32 in the order of the rows, read only where HAS_BIAS
 //   4 step    array<u32> (lib/step.wgsl); its rows are the columns here, with position and slot
 //   5 q       [columns, q_rows] f32, written
-//   6 kv      array<u32>: [block][0 K, 1 V][kv_head][slot in the block][head_dim] elements (lib/kv_*.wgsl), written
+//   6 kv      array<u32>: [block][0 K, 1 V][kv_head][slot in the block][head_dim] elements (lib/kv_*_store.wgsl), written
 //   7 params  QkvParams
 //   8 inverse_frequencies  [rotary_dim / 2] f32 in vec4, at most 256
 // Grid: that of the core (lib/matmul_rows.wgsl, lib/matmul_lanes.wgsl). Limits: 7 storage buffers.
@@ -61,7 +61,7 @@ fn write_pair(place: PairPlace, column: u32, value: vec2<f32>) {
         q[column * params.q_rows + place.output_row] = pair.x;
         q[column * params.q_rows + place.output_row + 1u] = pair.y;
     } else {
-        let vector = kv_vector(row.slot, u32(place.is_value), place.head, place.num_kv_heads);
+        let vector = kv_vector(column, row.slot, u32(place.is_value), place.head, place.num_kv_heads);
         store_kv_pair((vector * params.head_dim + place.element) / 2u, pair);
     }
 }

@@ -2,8 +2,9 @@
 
 const SLOTS_PER_BLOCK = 16u;
 
-// The index of a vector of head_dim elements, in vectors; slot is block * SLOTS_PER_BLOCK + slot in the block.
-fn kv_vector(slot: u32, is_value: u32, head: u32, num_kv_heads: u32) -> u32 {
+// The index of a vector of head_dim elements, in vectors; slot is block * SLOTS_PER_BLOCK + slot in the block. Which row of the
+// step it is does not matter.
+fn kv_vector(row: u32, slot: u32, is_value: u32, head: u32, num_kv_heads: u32) -> u32 {
     let block = slot / SLOTS_PER_BLOCK;
     return ((block * 2u + is_value) * num_kv_heads + head) * SLOTS_PER_BLOCK + slot % SLOTS_PER_BLOCK;
 }

@@ -2,16 +2,17 @@
 //! nothing is created in it.
 
 use bytemuck::cast_slice;
-use hearth_engine::ids::{SamplerSlot, TokenId};
+use hearth_engine::ids::{BlockId, SamplerSlot, TokenId};
 use hearth_engine::model::{ModelConfig, ModelTensors};
 use hearth_engine::plan::{SlotReset, StepLimits, StepOutput, StepPlan};
-use hearth_engine::ports::{ByteSource, Executor, ExecutorError, LocalFuture};
+use hearth_engine::ports::{BorrowedFuture, ByteSource, Executor, ExecutorError, LocalFuture};
 
 use crate::device::{Capabilities, Gpu};
 use crate::error::LoadError;
+use crate::kv::{KvType, PageShape};
 use crate::layout::ModelLayout;
 use crate::model::{Buffers, Forward, ModelPipelines, ModelShape, Stage, count_uniforms};
-use crate::ops::attention::KvType;
+use crate::pool::{KvPool, allocate_arena, max_pages};
 use crate::readback::{ReadbackRing, fault_error};
 use crate::select::ROW_GRANULARITY;
 use crate::step_buffer::{self, BLOCK_SIZE_TOKENS, StepShape};
@@ -21,14 +22,18 @@ use crate::weights::{self, LoadProgress, Weights};
 const READBACK_BUFFERS: usize = 3;
 /// Page-table entries of a step, whatever its sequences share: 256 KiB.
 const MAX_TABLE_ENTRIES: u32 = 1 << 16;
+/// Page operations of a step.
+const MAX_PAGE_OPS: u32 = 256;
 
 /// What an executor is built for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExecutorOptions {
     /// How keys and values are kept.
     pub kv_type: KvType,
-    /// Tokens that the KV cache holds; rounded up to whole pages.
+    /// Tokens that the KV cache holds at the start; rounded up to whole pages.
     pub kv_tokens: u32,
+    /// Tokens that it may grow to, as far as the device binds so much; less than `kv_tokens` means that it does not grow.
+    pub max_kv_tokens: u32,
     /// Rows of a step.
     pub max_rows: u32,
     /// Sequences of a step.
@@ -45,6 +50,7 @@ impl ExecutorOptions {
         Self {
             kv_type: KvType::default(),
             kv_tokens: 4096,
+            max_kv_tokens: 4096,
             max_rows: if capabilities.software { 32 } else { 512 },
             max_sequences: 16,
             max_samples: 8,
@@ -52,7 +58,7 @@ impl ExecutorOptions {
         }
     }
 
-    fn limits(&self) -> Result<StepLimits, LoadError> {
+    fn limits(&self, config: &ModelConfig, capabilities: &Capabilities) -> Result<StepLimits, LoadError> {
         for (what, got) in [
             ("kv_tokens", self.kv_tokens),
             ("max_rows", self.max_rows),
@@ -64,17 +70,23 @@ impl ExecutorOptions {
                 return Err(LoadError::InvalidOption { what, got: 0, expected: "above 0".to_owned() });
             }
         }
+        let page =
+            PageShape { kv_type: self.kv_type, num_kv_heads: config.num_kv_heads, head_dim: config.head_dim };
         let num_blocks = self.kv_tokens.div_ceil(BLOCK_SIZE_TOKENS);
+        let max_blocks = self.max_kv_tokens.div_ceil(BLOCK_SIZE_TOKENS).min(max_pages(&page, capabilities));
+        let max_blocks = max_blocks.max(num_blocks);
         Ok(StepLimits {
             block_size_tokens: BLOCK_SIZE_TOKENS,
             num_blocks,
+            max_blocks,
             max_rows: self.max_rows,
             max_sequences: self.max_sequences,
             max_samples: self.max_samples,
             num_sampler_slots: self.num_sampler_slots,
-            max_table_entries: num_blocks
+            max_table_entries: max_blocks
                 .saturating_mul(self.max_sequences)
-                .min(MAX_TABLE_ENTRIES.max(num_blocks)),
+                .min(MAX_TABLE_ENTRIES.max(max_blocks)),
+            max_page_ops: MAX_PAGE_OPS,
             row_granularity: ROW_GRANULARITY,
         })
     }
@@ -127,6 +139,7 @@ pub struct GpuExecutor {
     logits_stride: u32,
     forward: Forward,
     buffers: Buffers,
+    pool: KvPool,
     /// Kept alive: the bind groups refer to them.
     weights: Weights,
     ring: ReadbackRing,
@@ -148,15 +161,16 @@ pub async fn load(
     options: &ExecutorOptions,
     progress: &mut dyn FnMut(LoadProgress),
 ) -> Result<GpuExecutor, LoadError> {
-    let limits = options.limits()?;
+    let limits = options.limits(config, gpu.capabilities())?;
     let shape = ModelShape { capabilities: gpu.capabilities(), config, kv_type: options.kv_type, limits };
     shape.check()?;
     let layout = ModelLayout::new(config, tensors, gpu.capabilities().max_binding_bytes)?;
     let mut pipelines = ModelPipelines::new(gpu);
     pipelines.start(gpu, &shape, &layout);
+    let pool = KvPool::allocate(gpu, shape.page(), config.num_layers, limits.num_blocks).await?;
     let buffers = Buffers::allocate(gpu, &shape, count_uniforms(&layout)).await?;
     let weights = weights::stream(gpu, &layout, tensors, source, progress).await?;
-    let forward = Forward::new(gpu, &shape, &layout, &weights, &buffers, &mut pipelines).await?;
+    let forward = Forward::new(gpu, &shape, &layout, &weights, &buffers, &pool, &mut pipelines).await?;
     let ring = ReadbackRing::new(gpu, u64::from(limits.max_samples) * 4, READBACK_BUFFERS);
     Ok(GpuExecutor {
         gpu: gpu.clone(),
@@ -166,6 +180,7 @@ pub async fn load(
         logits_stride: shape.logits_stride(),
         forward,
         buffers,
+        pool,
         weights,
         ring,
         slots: vec![SlotState::default(); limits.num_sampler_slots as usize],
@@ -184,7 +199,7 @@ impl GpuExecutor {
     pub fn memory(&self) -> MemoryUse {
         MemoryUse {
             weights_bytes: self.weights.bytes,
-            kv_bytes: self.buffers.kv_bytes(),
+            kv_bytes: self.pool.bytes(),
             activations_bytes: self.buffers.activation_bytes(),
         }
     }
@@ -227,7 +242,7 @@ impl GpuExecutor {
         if let Some(error) = fault_error(&self.gpu) {
             return Err(error);
         }
-        step_buffer::check(plan, &self.limits)?;
+        step_buffer::check(plan, &self.limits, self.pool.num_blocks())?;
         self.stats = StepStats::default();
         let clears = self.reset_slots(&plan.slot_resets);
         let slots = &self.slots;
@@ -329,12 +344,12 @@ impl Executor for GpuExecutor {
         let readback = self.ring.take(&self.gpu);
         let mut encoder = self.encode(&shape, &clears, Stage::Sampler);
         let bytes = u64::from(shape.num_samples) * 4;
-        if bytes > 0 {
-            encoder.copy_buffer_to_buffer(&self.buffers.tokens, 0, readback.buffer(), 0, bytes);
-        }
+        // Copied and mapped even if nothing is sampled: the future must not resolve before the step is done, and browsers
+        // wait only for work on the buffer that is mapped.
+        let copied = bytes.max(4);
+        encoder.copy_buffer_to_buffer(&self.buffers.tokens, 0, readback.buffer(), 0, copied);
         let submission = self.gpu.queue.submit([encoder.finish()]);
-        // Mapped even if nothing is sampled: the future must not resolve before the step is done.
-        let mapped = readback.map(&self.gpu, submission, bytes.max(4));
+        let mapped = readback.map(&self.gpu, submission, copied);
         let gpu = self.gpu.clone();
         let step = plan.step;
         Ok(Box::pin(async move {
@@ -346,5 +361,31 @@ impl Executor for GpuExecutor {
             let tokens = words.map(|w| TokenId(u32::from_le_bytes([w[0], w[1], w[2], w[3]]))).collect();
             Ok(StepOutput { step, tokens })
         }))
+    }
+
+    fn resize(&mut self, num_blocks: u32) -> BorrowedFuture<'_, Result<u32, ExecutorError>> {
+        let num_blocks = num_blocks.clamp(1, self.limits.max_blocks);
+        let Self { gpu, pool, forward, .. } = self;
+        let gpu = &*gpu;
+        Box::pin(async move {
+            let allocate = async |layer, bytes| allocate_arena(gpu, layer, bytes).await;
+            pool.resize(gpu, num_blocks, allocate, |layer, arena| forward.rebind(gpu, layer, arena)).await
+        })
+    }
+
+    fn read_blocks<'a>(
+        &'a mut self,
+        blocks: &[BlockId],
+    ) -> BorrowedFuture<'a, Result<Vec<Vec<u8>>, ExecutorError>> {
+        let blocks = blocks.to_vec();
+        Box::pin(async move { self.pool.read(&self.gpu, &blocks).await })
+    }
+
+    fn write_block(&mut self, block: BlockId, bytes: &[u8]) -> Result<(), ExecutorError> {
+        self.pool.write(&self.gpu, block, bytes)
+    }
+
+    fn block_bytes(&self) -> u64 {
+        self.pool.block_bytes()
     }
 }

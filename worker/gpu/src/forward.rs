@@ -121,6 +121,7 @@ impl Forward {
             sequences: vec![self.sequence(0, num_rows, first + ids.len())],
             samples: if sampled { vec![sample(num_rows - 1)] } else { Vec::new() },
             slot_resets: vec![reset()],
+            page_ops: Vec::new(),
         }
     }
 

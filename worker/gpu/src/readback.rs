@@ -7,6 +7,7 @@ use futures::channel::oneshot;
 use hearth_engine::ports::ExecutorError;
 
 use crate::device::{Fault, Gpu};
+use crate::error::GpuError;
 
 /// A pool of mappable buffers of one size.
 #[derive(Debug, Clone)]
@@ -71,6 +72,10 @@ impl Readback {
         let gpu = gpu.clone();
         let mut readback = self;
         async move {
+            // A submission that the device refused never ends.
+            if let Some(error) = fault_error(&gpu) {
+                return Err(error);
+            }
             gpu.wait_native(Some(submission));
             match receiver.await {
                 Ok(Ok(())) => {}
@@ -110,6 +115,14 @@ impl Drop for Readback {
             self.buffer.unmap();
         }
         self.ring.free.borrow_mut().push(self.buffer.clone());
+    }
+}
+
+/// What went wrong between steps, as an executor's error.
+pub(crate) fn executor_error(error: GpuError) -> ExecutorError {
+    match error {
+        GpuError::Lost { reason } => ExecutorError::DeviceLost { reason },
+        error => ExecutorError::Device { reason: error.to_string() },
     }
 }
 

@@ -7,18 +7,24 @@ crate::kernel::parts! {
     ATTENTION_PREFILL = "attention_prefill.wgsl";
     /// Embedding lookup.
     EMBED = "embed.wgsl";
+    /// Keys and values into 8 bits.
+    QUANTIZE_KV = "quantize_kv.wgsl";
     /// RMSNorm.
     RMS_NORM = "rms_norm.wgsl";
     /// Sampler, second half.
     SAMPLE_PICK = "sample_pick.wgsl";
     /// Sampler, first half.
     SAMPLE_PREPARE = "sample_prepare.wgsl";
+    /// Pages copied, their keys rotated.
+    SHIFT_PAGE = "shift_page.wgsl";
     /// Pages and their places.
     ATTENTION = "lib/attention.wgsl";
     /// Keys and values in f16.
     CACHE_F16 = "lib/cache_f16.wgsl";
     /// Keys and values in f32.
     CACHE_F32 = "lib/cache_f32.wgsl";
+    /// Keys and values in 8 bits.
+    CACHE_Q8 = "lib/cache_q8.wgsl";
     /// Attention's vectors loaded by each invocation.
     SHARE_DIRECT = "lib/share_direct.wgsl";
     /// Attention's vectors shared by a quad.
@@ -55,8 +61,16 @@ crate::kernel::parts! {
     KV_F16_STORE = "lib/kv_f16_store.wgsl";
     /// Writes keys and values in f32.
     KV_F32_STORE = "lib/kv_f32_store.wgsl";
+    /// Groups of keys and values in f16.
+    KV_GROUP_F16 = "lib/kv_group_f16.wgsl";
+    /// Groups of keys and values in f32.
+    KV_GROUP_F32 = "lib/kv_group_f32.wgsl";
+    /// Groups of keys and values in 8 bits.
+    KV_GROUP_Q8 = "lib/kv_group_q8.wgsl";
     /// Where keys and values are.
     KV_LAYOUT = "lib/kv_layout.wgsl";
+    /// Where keys and values wait to be quantised.
+    KV_STAGED = "lib/kv_staged.wgsl";
     /// The core for GPUs.
     MATMUL_LANES = "lib/matmul_lanes.wgsl";
     /// The core for software adapters.

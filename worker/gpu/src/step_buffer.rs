@@ -1,19 +1,23 @@
 //! A [`StepPlan`] as the words that kernels read, and the grids that follow from it. Pure data; see `shaders/lib/step.wgsl`.
 //!
-//! Layout, in u32 words: a header of 16, the rows (4 each), the samples (12 each), the sequences (4 each), their page tables,
-//! the rows of single-row attention, the tiles of several-row attention (2 each). Only what a plan fills is uploaded.
+//! Layout, in u32 words: a header of 16, the rows (3 each), the samples (12 each), the page tables of the sequences, the rows of
+//! single-row attention (3 each), the tiles of several-row attention (4 each), the page operations. Only what a plan fills is
+//! uploaded. The lists for attention say what a row attends to: its sequence's table, and how many of the keys there. They
+//! are counted in the cache; a row's position is for the rotation alone.
 
-use hearth_engine::plan::{SampleRow, StepLimits, StepPlan, TokenSource};
+use hearth_engine::plan::{SampleRow, SequenceRows, StepLimits, StepPlan, TokenSource};
 use hearth_engine::ports::ExecutorError;
+
+use crate::page_ops;
 
 /// Tokens in a page, fixed in the kernels.
 pub const BLOCK_SIZE_TOKENS: u32 = 16;
 
 const HEADER_WORDS: usize = 16;
-const ROW_WORDS: usize = 4;
+const ROW_WORDS: usize = 3;
 const SAMPLE_WORDS: usize = 12;
-const SEQUENCE_WORDS: usize = 4;
-const TILE_WORDS: usize = 2;
+const SINGLE_WORDS: usize = 3;
+const TILE_WORDS: usize = 4;
 
 /// Sequences with fewer rows than this take the kernel for single rows, once for each.
 const MIN_TILE_ROWS: u32 = 3;
@@ -38,6 +42,8 @@ pub struct StepShape {
     pub num_single_rows: u32,
     /// Tiles of rows whose attention is computed together.
     pub num_tiles: u32,
+    /// Chains of page operations.
+    pub num_page_chains: u32,
 }
 
 /// Whether penalties change these settings' logits.
@@ -51,19 +57,23 @@ pub fn has_penalties(sample: &SampleRow) -> bool {
 /// Words of the largest step.
 pub fn max_words(limits: &StepLimits) -> usize {
     HEADER_WORDS
-        + limits.max_rows as usize * (ROW_WORDS + 1 + TILE_WORDS)
+        // A row is single or in a tile.
+        + limits.max_rows as usize * (ROW_WORDS + SINGLE_WORDS.max(TILE_WORDS))
         + limits.max_samples as usize * SAMPLE_WORDS
-        + limits.max_sequences as usize * SEQUENCE_WORDS
         + limits.max_table_entries as usize
+        + limits.max_page_ops as usize * (page_ops::CHAIN_WORDS + page_ops::OP_WORDS)
 }
 
-/// Refuses a plan that is larger than the buffers.
+/// Refuses a plan that is larger than the buffers, or whose sequences and pages do not add up. `num_blocks` is the pages that
+/// there are now.
 ///
 /// # Errors
 /// [`ExecutorError::PlanTooLarge`] with the first number that is too large.
-pub fn check(plan: &StepPlan, limits: &StepLimits) -> Result<(), ExecutorError> {
+pub fn check(plan: &StepPlan, limits: &StepLimits, num_blocks: u32) -> Result<(), ExecutorError> {
     let table_entries = plan.sequences.iter().map(|s| s.blocks.len()).sum();
-    let highest_block = plan.sequences.iter().flat_map(|s| &s.blocks).map(|b| b.index() + 1).max();
+    let shifted = plan.page_ops.iter().flat_map(page_ops::pages);
+    let blocks = plan.sequences.iter().flat_map(|s| s.blocks.iter().copied()).chain(shifted);
+    let highest_block = blocks.map(|b| b.index() + 1).max();
     let highest_cache_slot =
         plan.rows.iter().map(|row| row.slot.index() / BLOCK_SIZE_TOKENS as usize + 1).max();
     let highest_slot = plan.samples.iter().map(|s| s.slot).chain(plan.slot_resets.iter().map(|r| r.slot));
@@ -82,8 +92,9 @@ pub fn check(plan: &StepPlan, limits: &StepLimits) -> Result<(), ExecutorError> 
         ("sequences", plan.sequences.len(), limits.max_sequences as usize),
         ("samples", plan.samples.len(), limits.max_samples as usize),
         ("page-table entries", table_entries, limits.max_table_entries as usize),
-        ("pages", highest_block.unwrap_or(0), limits.num_blocks as usize),
-        ("pages", highest_cache_slot.unwrap_or(0), limits.num_blocks as usize),
+        ("page operations", plan.page_ops.len(), limits.max_page_ops as usize),
+        ("pages", highest_block.unwrap_or(0), num_blocks as usize),
+        ("pages", highest_cache_slot.unwrap_or(0), num_blocks as usize),
         ("sampler slots", highest_slot.unwrap_or(0), limits.num_sampler_slots as usize),
         ("sampled rows", highest_row.unwrap_or(0), plan.rows.len()),
         ("rows' sequences", highest_sequence.unwrap_or(0), plan.sequences.len()),
@@ -93,10 +104,24 @@ pub fn check(plan: &StepPlan, limits: &StepLimits) -> Result<(), ExecutorError> 
             return Err(ExecutorError::PlanTooLarge { what, got: got as u32, limit: limit as u32 });
         }
     }
+    plan.sequences.iter().try_for_each(check_sequence)
+}
+
+/// Refuses a sequence whose rows or tokens are not in its pages: kernels would read past its table.
+fn check_sequence(sequence: &SequenceRows) -> Result<(), ExecutorError> {
+    let context = sequence.context_len_tokens;
+    let room = (sequence.blocks.len() as u32).saturating_mul(BLOCK_SIZE_TOKENS);
+    for (what, got, limit) in
+        [("tokens in a sequence's pages", context, room), ("rows of a sequence", sequence.num_rows, context)]
+    {
+        if got > limit {
+            return Err(ExecutorError::PlanTooLarge { what, got, limit });
+        }
+    }
     Ok(())
 }
 
-/// Writes the plan's words, replacing what is in `words`, and says how large the step is. `tile_rows` is the most rows of a
+/// Writes the words of a plan that [`check`] let pass, replacing what is in `words`, and says how large the step is. `tile_rows` is the most rows of a
 /// tile of the prefill attention; `has_bias` says whether a slot has biases.
 pub fn pack(
     plan: &StepPlan,
@@ -111,49 +136,43 @@ pub fn pack(
             TokenSource::Known(token) => token.0 & !FROM_SAMPLER,
             TokenSource::Sampled(slot) => slot.0 | FROM_SAMPLER,
         };
-        words.extend([token, row.position, row.slot.0, row.sequence]);
+        words.extend([token, row.position, row.slot.0]);
     }
     let samples_start = words.len();
     for sample in &plan.samples {
         pack_sample(sample, has_bias(sample), words);
     }
-    let sequences_start = words.len();
-    let mut table_start = sequences_start + plan.sequences.len() * SEQUENCE_WORDS;
+    let (mut singles, mut tiles) = (Vec::new(), Vec::new());
     for sequence in &plan.sequences {
-        words.extend([
-            sequence.first_row,
-            sequence.num_rows,
-            sequence.context_len_tokens,
-            table_start as u32,
-        ]);
-        table_start += sequence.blocks.len();
-    }
-    for sequence in &plan.sequences {
+        let table = words.len() as u32;
         words.extend(sequence.blocks.iter().map(|block| block.0));
-    }
-    let (singles, tiled): (Vec<_>, Vec<_>) =
-        plan.sequences.iter().partition(|sequence| sequence.num_rows < MIN_TILE_ROWS.min(tile_rows + 1));
-    let singles_start = words.len();
-    for sequence in singles {
-        words.extend(sequence.first_row..sequence.first_row + sequence.num_rows);
-    }
-    let tiles_start = words.len();
-    for sequence in tiled {
         let end = sequence.first_row + sequence.num_rows;
-        for first in (sequence.first_row..end).step_by(tile_rows as usize) {
-            words.extend([first, tile_rows.min(end - first)]);
+        // How many keys are before each row: all of its sequence's in the cache, less the rows from it on.
+        let place = |row: u32| sequence.context_len_tokens - (end - row);
+        if sequence.num_rows < MIN_TILE_ROWS.min(tile_rows + 1) {
+            singles.extend((sequence.first_row..end).flat_map(|row| [row, place(row) + 1, table]));
+        } else {
+            let firsts = (sequence.first_row..end).step_by(tile_rows as usize);
+            tiles.extend(firsts.flat_map(|row| [row, tile_rows.min(end - row), place(row), table]));
         }
     }
+    let singles_start = words.len();
+    words.append(&mut singles);
+    let tiles_start = words.len();
+    words.append(&mut tiles);
+    let page_ops_start = words.len();
+    let num_page_chains = page_ops::pack(&plan.page_ops, words);
     let shape = StepShape {
         num_rows: plan.rows.len() as u32,
         num_samples: plan.samples.len() as u32,
-        num_single_rows: (tiles_start - singles_start) as u32,
-        num_tiles: ((words.len() - tiles_start) / TILE_WORDS) as u32,
+        num_single_rows: ((tiles_start - singles_start) / SINGLE_WORDS) as u32,
+        num_tiles: ((page_ops_start - tiles_start) / TILE_WORDS) as u32,
+        num_page_chains,
     };
     words[0] = shape.num_rows;
     words[1] = shape.num_samples;
     words[8] = samples_start as u32;
-    words[9] = sequences_start as u32;
+    words[9] = page_ops_start as u32;
     words[10] = singles_start as u32;
     words[11] = tiles_start as u32;
     shape
@@ -189,18 +208,20 @@ fn pack_sample(sample: &SampleRow, has_bias: bool, words: &mut Vec<u32>) {
 mod tests {
     use super::*;
     use hearth_engine::ids::{BlockId, SamplerSlot, Slot, TokenId};
-    use hearth_engine::plan::{Row, SequenceRows};
+    use hearth_engine::plan::{PageOp, Row};
     use hearth_engine::sampling::SamplingSettings;
 
     fn limits() -> StepLimits {
         StepLimits {
             block_size_tokens: 16,
             num_blocks: 8,
+            max_blocks: 8,
             max_rows: 8,
             max_sequences: 2,
             max_samples: 2,
             num_sampler_slots: 2,
             max_table_entries: 8,
+            max_page_ops: 2,
             row_granularity: 8,
         }
     }
@@ -209,8 +230,12 @@ mod tests {
         Row { token, position, slot: Slot(slot), sequence }
     }
 
+    fn shift(from: u32, to: u32) -> PageOp {
+        PageOp::Shift { from: BlockId(from), to: BlockId(to), positions: 32 }
+    }
+
     fn plan() -> StepPlan {
-        let mut rows = vec![row(TokenSource::Sampled(SamplerSlot(1)), 20, 4, 0)];
+        let mut rows = vec![row(TokenSource::Sampled(SamplerSlot(1)), 520, 4, 0)];
         rows.extend((0..5).map(|i| row(TokenSource::Known(TokenId(100 + i)), i, 32 + i, 1)));
         StepPlan {
             step: 1,
@@ -231,6 +256,7 @@ mod tests {
                 draw: 0.25,
             }],
             slot_resets: vec![],
+            page_ops: vec![shift(7, 6)],
         }
     }
 
@@ -238,32 +264,33 @@ mod tests {
     fn a_packed_plan_points_at_its_sections() {
         let mut words = vec![9; 100];
         let shape = pack(&plan(), 4, |_| true, &mut words);
-        assert_eq!(shape, StepShape { num_rows: 6, num_samples: 1, num_single_rows: 1, num_tiles: 2 });
+        let expected =
+            StepShape { num_rows: 6, num_samples: 1, num_single_rows: 1, num_tiles: 2, num_page_chains: 1 };
+        assert_eq!(shape, expected);
         assert_eq!(words[..2], [6, 1]);
-        assert_eq!(words[16..20], [1 << 31 | 1, 20, 4, 0]);
-        assert_eq!(words[36..40], [104, 4, 36, 1]);
+        assert_eq!(words[16..19], [1 << 31 | 1, 520, 4]);
+        assert_eq!(words[31..34], [104, 4, 36]);
         let samples = words[8] as usize;
-        assert_eq!(samples, 40);
+        assert_eq!(samples, 34);
         assert_eq!(words[samples..samples + 3], [0, 1, FLAG_PENALTIES | FLAG_BIAS]);
         assert_eq!(f32::from_bits(words[samples + 9]), 0.25);
-        let sequences = words[9] as usize;
-        assert_eq!(sequences, 52);
-        let tables = [words[sequences + 3] as usize, words[sequences + 7] as usize];
-        assert_eq!(words[tables[0]..tables[0] + 2], [7, 0]);
-        assert_eq!(words[tables[1]], 2);
-        assert_eq!(words[words[10] as usize], 0);
-        assert_eq!(words[words[11] as usize..], [1, 4, 5, 1]);
+        // The tables, then each row with its keys and table: 21 keys, although the row's position is 520.
+        assert_eq!(words[46..49], [7, 0, 2]);
+        let [page_ops, singles, tiles] = [9, 10, 11].map(|at| words[at] as usize);
+        assert_eq!(words[singles..tiles], [0, 21, 46]);
+        assert_eq!(words[tiles..page_ops], [1, 4, 0, 48, 5, 1, 4, 48]);
+        assert_eq!(words[page_ops..], [page_ops as u32 + 2, 1, 7, 6, 32]);
         assert!(words.len() <= max_words(&limits()));
     }
 
     #[test]
     fn plans_over_a_limit_are_refused_with_the_number() {
-        assert_eq!(check(&plan(), &limits()), Ok(()));
+        assert_eq!(check(&plan(), &limits(), 8), Ok(()));
         let refuse = |change: fn(&mut StepPlan), what, got, limit| {
             let mut plan = plan();
             change(&mut plan);
             let expected = Err(ExecutorError::PlanTooLarge { what, got, limit });
-            assert_eq!(check(&plan, &limits()), expected);
+            assert_eq!(check(&plan, &limits(), 8), expected);
         };
         refuse(|p| p.rows.extend(p.rows.clone()), "rows", 12, 8);
         refuse(|p| p.sequences[0].blocks[0] = BlockId(8), "pages", 9, 8);
@@ -271,7 +298,21 @@ mod tests {
         refuse(|p| p.rows[0].token = TokenSource::Sampled(SamplerSlot(2)), "sampler slots", 3, 2);
         refuse(|p| p.samples[0].row = 6, "sampled rows", 7, 6);
         refuse(|p| p.rows[0].sequence = 2, "rows' sequences", 3, 2);
+        refuse(|p| p.page_ops = vec![p.page_ops[0]; 3], "page operations", 3, 2);
+        refuse(|p| p.page_ops = vec![shift(8, 1)], "pages", 9, 8);
+        refuse(|p| p.page_ops = vec![shift(1, 8)], "pages", 9, 8);
+        refuse(|p| p.sequences[0].context_len_tokens = 33, "tokens in a sequence's pages", 33, 32);
+        refuse(|p| p.sequences[1].context_len_tokens = 4, "rows of a sequence", 5, 4);
         refuse(|p| p.samples = vec![p.samples[0].clone(); 3], "samples", 3, 2);
+    }
+
+    #[test]
+    fn pages_are_those_that_there_are_now() {
+        let refused = check(&plan(), &limits(), 7);
+        assert_eq!(refused, Err(ExecutorError::PlanTooLarge { what: "pages", got: 8, limit: 7 }));
+        let mut plan = plan();
+        plan.sequences[0].blocks[0] = BlockId(8);
+        assert_eq!(check(&plan, &limits(), 9), Ok(()));
     }
 
     #[test]

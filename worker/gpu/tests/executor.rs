@@ -120,8 +120,8 @@ fn a_step_is_a_few_kernels_a_layer_and_one_small_upload() {
     // Embedding, norm, logits and two for the sampler; 2 layers of 7, and 2 more in each, because q, k and v of this file have
     // three encodings.
     assert_eq!((stats.dispatches, stats.rows, stats.samples), (5 + 2 * 9, 1, 1));
-    // Header, row, sample, sequence, page, list of single rows.
-    assert_eq!(stats.bytes_uploaded, 4 * (16 + 4 + 12 + 4 + 1 + 1));
+    // Header, row, sample, page, list of single rows.
+    assert_eq!(stats.bytes_uploaded, 4 * (16 + 3 + 12 + 1 + 3));
     let memory = executor.memory();
     assert!(
         memory.weights_bytes > 50_000 && memory.kv_bytes > 0 && memory.activations_bytes > 0,

@@ -52,10 +52,14 @@ fn load(gpu: &Gpu, kv_type: KvType) -> GpuExecutor {
     load_gguf(gpu, &fixture("tiny/gguf-llama/model.gguf"), &options(kv_type))
 }
 
+/// (atol, rtol) of a cache in 8 bits.
+const Q8_TOLERANCE: (f32, f32) = (0.1, 0.02);
+
 fn tolerance(golden: &Golden, kv_type: KvType) -> (f32, f32) {
     match kv_type {
         KvType::F32 => golden.tolerance[0],
         KvType::F16 => golden.tolerance[1],
+        KvType::Q8 => Q8_TOLERANCE,
     }
 }
 
@@ -107,7 +111,7 @@ fn logits_equal_the_reference_on_every_kernel_variant() {
     let golden = golden();
     for (name, mask) in masks() {
         let gpu = masked_gpu(mask);
-        for kv_type in [KvType::F32, KvType::F16] {
+        for kv_type in [KvType::F32, KvType::F16, KvType::Q8] {
             let mut executor = load(&gpu, kv_type);
             let (atol, rtol) = tolerance(&golden, kv_type);
             for prompt in &golden.prompts {
@@ -129,14 +133,14 @@ fn logits_equal_the_reference_on_every_kernel_variant() {
 fn greedy_tokens_equal_the_reference() {
     let golden = golden();
     let gpu = gpu();
-    for kv_type in [KvType::F32, KvType::F16] {
+    for kv_type in [KvType::F32, KvType::F16, KvType::Q8] {
         let mut executor = load(&gpu, kv_type);
         for prompt in &golden.prompts {
             let mut planner = Planner::new(&executor);
             let tokens = generate(&mut executor, &mut planner, &prompt.ids, 160, prompt.greedy.len());
             let count = match kv_type {
                 KvType::F32 => prompt.greedy.len(),
-                KvType::F16 => certain(prompt, tolerance(&golden, kv_type).0),
+                KvType::F16 | KvType::Q8 => certain(prompt, tolerance(&golden, kv_type).0),
             };
             assert_eq!(tokens[..count], prompt.greedy[..count], "{kv_type:?}, {}", prompt.id);
         }

@@ -1,72 +1,35 @@
 //! Attention kernels against a CPU reference in f64 over seeded random shapes, pages and context lengths.
 //!
-//! Tolerance: 2e-5 absolute on values of about 1, for f32 accumulation and the GPU's exp. Keys and values are random f16 or f32
-//! numbers that the reference reads exactly.
+//! Tolerance: 2e-5 absolute on values of about 1, for f32 accumulation and the GPU's exp. Keys and values are random numbers of
+//! the cache's type that the reference reads exactly. Positions are far from the place in the cache: they must not matter.
 
 mod support;
 
 use hearth_engine::ids::{BlockId, Slot, TokenId};
 use hearth_engine::plan::{Row, SequenceRows, StepPlan, TokenSource};
+use hearth_gpu::kv::PageShape;
 use hearth_gpu::ops::attention::{self, AttentionShape};
 use hearth_gpu::{Gpu, KvType, select};
+use support::cache::{BLOCK, Cache, KV_TYPES, Place};
 use support::kernels::*;
 use support::*;
-
-const BLOCK: u32 = 16;
-
-struct Cache {
-    kv_type: KvType,
-    words: Vec<u32>,
-    num_kv_heads: u32,
-    head_dim: u32,
-}
-
-impl Cache {
-    fn new(random: &mut Random, kv_type: KvType, num_blocks: u32, num_kv_heads: u32, head_dim: u32) -> Self {
-        let elements = num_blocks * 2 * num_kv_heads * BLOCK * head_dim;
-        let words = match kv_type {
-            KvType::F32 => (0..elements).map(|_| random.normal().to_bits()).collect(),
-            KvType::F16 => (0..elements / 2)
-                .map(|_| {
-                    let half = |x: f32| u32::from(half::f16::from_f32(x).to_bits());
-                    half(random.normal()) | half(random.normal()) << 16
-                })
-                .collect(),
-        };
-        Self { kv_type, words, num_kv_heads, head_dim }
-    }
-
-    /// A whole vector, decoded once for all its uses.
-    fn vector(&self, block: BlockId, is_value: u32, head: u32, slot: u32) -> Vec<f64> {
-        (0..self.head_dim).map(|element| self.element(block, is_value, head, slot, element)).collect()
-    }
-
-    fn element(&self, block: BlockId, is_value: u32, head: u32, slot: u32, element: u32) -> f64 {
-        let vector = ((block.0 * 2 + is_value) * self.num_kv_heads + head) * BLOCK + slot;
-        let index = (vector * self.head_dim + element) as usize;
-        f64::from(match self.kv_type {
-            KvType::F32 => f32::from_bits(self.words[index]),
-            KvType::F16 => {
-                half::f16::from_bits((self.words[index / 2] >> (16 * (index % 2))) as u16).to_f32()
-            }
-        })
-    }
-}
 
 /// What one query gets.
 fn reference(cache: &Cache, blocks: &[BlockId], head: u32, q: &[f32], num_keys: u32) -> Vec<f32> {
     let vectors = |is_value| {
-        (0..num_keys)
-            .map(move |key| cache.vector(blocks[(key / BLOCK) as usize], is_value, head, key % BLOCK))
+        (0..num_keys).map(move |key| {
+            let block = blocks[(key / BLOCK) as usize];
+            cache.head(Place { block, is_value, head, slot: key % BLOCK })
+        })
     };
-    let scale = f64::from(cache.head_dim).sqrt().recip();
+    let scale = f64::from(cache.page.head_dim).sqrt().recip();
     let dot = |key: Vec<f64>| key.iter().zip(q).map(|(k, q)| k * f64::from(*q)).sum::<f64>() * scale;
-    let scores: Vec<f64> = vectors(0).map(dot).collect();
+    let scores: Vec<f64> = vectors(false).map(dot).collect();
     let largest = scores.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let weights: Vec<f64> = scores.iter().map(|score| (score - largest).exp()).collect();
     let total: f64 = weights.iter().sum();
-    let mut sum = vec![0.0; cache.head_dim as usize];
-    for (value, weight) in vectors(1).zip(weights) {
+    let mut sum = vec![0.0; cache.page.head_dim as usize];
+    for (value, weight) in vectors(true).zip(weights) {
         for (sum, value) in sum.iter_mut().zip(value) {
             *sum += weight * value;
         }
@@ -103,15 +66,15 @@ fn check(
             .map(|_| free.swap_remove(random.below(free.len() as u32) as usize))
             .collect();
         let first_row = plan.rows.len() as u32;
-        plan.rows.extend((before..context_len_tokens).map(|position| Row {
+        plan.rows.extend((before..context_len_tokens).map(|_| Row {
             token: TokenSource::Known(TokenId(0)),
-            position,
+            position: 3 + random.below(4000),
             slot: Slot(0),
             sequence: index as u32,
         }));
         plan.sequences.push(SequenceRows { first_row, num_rows, context_len_tokens, blocks });
     }
-    let cache = Cache::new(random, kv_type, num_blocks, num_kv_heads, head_dim);
+    let cache = Cache::new(random, PageShape { kv_type, num_kv_heads, head_dim }, num_blocks);
     let num_rows = plan.rows.len() as u32;
     let q: Vec<f32> = (0..num_rows * q_stride).map(|_| random.normal()).collect();
     let (step, size) = step_words(&plan, shape.tile_rows(), false);
@@ -127,10 +90,12 @@ fn check(
     }
     let out = floats(&buffers[3]);
     for (index, row) in plan.rows.iter().enumerate() {
-        let blocks = &plan.sequences[row.sequence as usize].blocks;
+        let sequence = &plan.sequences[row.sequence as usize];
+        let num_keys =
+            sequence.context_len_tokens - sequence.num_rows + (index as u32 - sequence.first_row) + 1;
         for head in 0..num_heads {
             let q = &q[index * q_stride as usize + (head * head_dim) as usize..][..head_dim as usize];
-            let want = reference(&cache, blocks, head / (num_heads / num_kv_heads), q, row.position + 1);
+            let want = reference(&cache, &sequence.blocks, head / (num_heads / num_kv_heads), q, num_keys);
             let start = index * shape.out_stride as usize + (head * head_dim) as usize;
             let got = &out[start..start + head_dim as usize];
             let name = format!(
@@ -146,8 +111,12 @@ fn single_rows_equal_the_reference_at_every_length_of_context() {
     for (index, (_, mask)) in masks().into_iter().enumerate() {
         let gpu = masked_gpu(mask);
         let mut random = Random(31 + index as u64);
-        for before in [0, 1, 14, 15, 16, 62, 63, 64, 127, 128, 300, 510, 511, 512, 1100] {
-            check(&gpu, &mut random, [3, 1], 16, KvType::F16, &[(1, before), (2, before / 2)]);
+        for (kv_type, before) in KV_TYPES
+            .into_iter()
+            .cycle()
+            .zip([0, 1, 14, 15, 16, 62, 63, 64, 127, 128, 300, 510, 511, 512, 1100])
+        {
+            check(&gpu, &mut random, [3, 1], 16, kv_type, &[(1, before), (2, before / 2)]);
         }
     }
 }
@@ -157,10 +126,18 @@ fn tiles_equal_the_reference_at_every_length_of_context() {
     for (index, (_, mask)) in masks().into_iter().enumerate() {
         let gpu = masked_gpu(mask);
         let mut random = Random(41 + index as u64);
-        for (rows, before) in
-            [(3, 0), (9, 1), (10, 7), (11, 16), (32, 33), (33, 0), (70, 200), (31, 250), (40, 520)]
-        {
-            check(&gpu, &mut random, [3, 1], 16, KvType::F32, &[(rows, before)]);
+        for (kv_type, (rows, before)) in KV_TYPES.into_iter().cycle().zip([
+            (3, 0),
+            (9, 1),
+            (10, 7),
+            (11, 16),
+            (32, 33),
+            (33, 0),
+            (70, 200),
+            (31, 250),
+            (40, 520),
+        ]) {
+            check(&gpu, &mut random, [3, 1], 16, kv_type, &[(rows, before)]);
         }
     }
 }
@@ -181,7 +158,7 @@ fn every_size_of_head_and_group_equals_the_reference() {
             ([8, 1], 128),
             ([4, 1], 256),
         ] {
-            let kv_type = if random.below(2) == 0 { KvType::F16 } else { KvType::F32 };
+            let kv_type = KV_TYPES[random.below(3) as usize];
             let lengths = [(1, random.below(80)), (5 + random.below(12), random.below(70)), (2, 0)];
             check(&gpu, &mut random, heads, head_dim, kv_type, &lengths);
         }

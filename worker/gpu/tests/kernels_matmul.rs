@@ -15,6 +15,7 @@ use hearth_gpu::ops::matmul::{self, Epilogue, Gate, MatmulParams, MatmulVariant,
 use hearth_gpu::ops::norm::{self, NormShape};
 use hearth_gpu::repack::{WeightFormat, blocks_per_row};
 use hearth_gpu::{Gpu, KvType, select};
+use support::cache::KV_TYPES;
 use support::kernels::*;
 use support::*;
 
@@ -38,8 +39,9 @@ fn plan(random: &mut Random, num_rows: u32) -> StepPlan {
             draw: 0.0,
         })
         .collect();
-    let sequences = vec![SequenceRows { first_row: 0, num_rows, context_len_tokens: 0, blocks: vec![] }];
-    StepPlan { step: 1, rows, sequences, samples, slot_resets: vec![] }
+    let sequences =
+        vec![SequenceRows { first_row: 0, num_rows, context_len_tokens: num_rows, blocks: vec![] }];
+    StepPlan { step: 1, rows, sequences, samples, ..StepPlan::default() }
 }
 
 /// One case: weights, activations and the step around them.
@@ -222,19 +224,23 @@ fn qkv(gpu: &Gpu, variant: MatmulVariant, case: &mut Case, kv_type: KvType) {
         rotary_dim: ROTARY_DIM,
         rope_scale: 1.0,
     };
-    let arena_elements = 512 / 16 * 2 * 16 * HEAD_DIM;
+    let arena_words = match kv_type {
+        // Staged by row.
+        KvType::Q8 => case.num_columns * 2 * HEAD_DIM,
+        KvType::F16 | KvType::F32 => 512 * 2 * kv_type.head_bytes(HEAD_DIM) / 4,
+    };
     let rest = vec![
         vec![0; 4],
         case.step.clone(),
         vec![0; (q_rows * case.num_columns) as usize],
-        vec![0; (arena_elements * kv_type.bytes() / 4) as usize],
+        vec![0; arena_words as usize],
         bytemuck::cast_slice(bytemuck::bytes_of(&params)).to_vec(),
         words(&frequencies),
     ];
     let buffers = case.run(gpu, Epilogue::Qkv(kv_type), variant, rest);
     let q = floats(&buffers[5]);
     let cached = |index: u32| match kv_type {
-        KvType::F32 => f32::from_bits(buffers[6][index as usize]),
+        KvType::F32 | KvType::Q8 => f32::from_bits(buffers[6][index as usize]),
         KvType::F16 => {
             half::f16::from_bits((buffers[6][index as usize / 2] >> (16 * (index % 2))) as u16).to_f32()
         }
@@ -263,7 +269,11 @@ fn qkv(gpu: &Gpu, variant: MatmulVariant, case: &mut Case, kv_type: KvType) {
                     tolerance += 5e-4 * want.abs() as f32 + 1e-6;
                 }
                 let (block, slot) = (at.slot.0 / 16, at.slot.0 % 16);
-                cached(((block * 2 + u32::from(is_value)) * 16 + slot) * HEAD_DIM + element)
+                let head = match kv_type {
+                    KvType::Q8 => column * 2 + u32::from(is_value),
+                    KvType::F16 | KvType::F32 => (block * 2 + u32::from(is_value)) * 16 + slot,
+                };
+                cached(head * HEAD_DIM + element)
             };
             let error = (f64::from(got) - want).abs();
             assert!(error <= f64::from(tolerance), "{name}: row {row} column {column} is {got}, not {want}");
@@ -304,7 +314,7 @@ fn every_epilogue_equals_the_reference_on_every_variant() {
                 let rows = 2 + random.below(90);
                 logits(&gpu, variant, &Case::new(&mut random, format, rows, 96, num_columns));
                 gated(&gpu, variant, &mut Case::new(&mut random, format, rows, 64, num_columns), Gate::Silu);
-                let kv_type = if random.below(2) == 0 { KvType::F16 } else { KvType::F32 };
+                let kv_type = KV_TYPES[random.below(3) as usize];
                 qkv(
                     &gpu,
                     variant,

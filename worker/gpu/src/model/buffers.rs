@@ -1,11 +1,12 @@
-//! The buffers of a loaded model that hold no weights: activations of the largest step, sampler state, KV arenas.
+//! The buffers of a loaded model that hold neither weights nor pages: activations of the largest step, sampler state.
 
 use crate::device::{Allocator, Gpu};
 use crate::error::GpuError;
+use crate::kv::KvType;
 use crate::layout::{ModelLayout, row_stride};
 use crate::model::shape::ModelShape;
 use crate::ops::matmul::MAX_ROTATION_PAIRS;
-use crate::step_buffer::{self, BLOCK_SIZE_TOKENS};
+use crate::step_buffer;
 
 /// Uniform ranges begin at multiples of this many bytes, on every device.
 pub(super) const UNIFORM_ALIGNMENT: u64 = 256;
@@ -17,6 +18,8 @@ pub(crate) struct Buffers {
     pub x: wgpu::Buffer,
     pub normed: wgpu::Buffer,
     pub q: wgpu::Buffer,
+    /// Keys and values of the step, where they are quantised before they go into their pages.
+    pub staged: Option<wgpu::Buffer>,
     pub attention: wgpu::Buffer,
     pub gated: wgpu::Buffer,
     pub logits: wgpu::Buffer,
@@ -32,38 +35,15 @@ pub(crate) struct Buffers {
     pub unused: wgpu::Buffer,
     /// Bytes of the above.
     bytes: u64,
-    /// Keys and values, one arena a layer.
-    pub kv: Vec<wgpu::Buffer>,
-    kv_bytes: u64,
 }
 
 impl Buffers {
-    /// Activations for the largest step, sampler state and the KV arenas.
+    /// Activations for the largest step and sampler state.
     pub async fn allocate(gpu: &Gpu, shape: &ModelShape<'_>, num_uniforms: u64) -> Result<Self, GpuError> {
-        let config = shape.config;
-        let limits = &shape.limits;
-        let arena_bytes = u64::from(limits.num_blocks)
-            * u64::from(BLOCK_SIZE_TOKENS * 2)
-            * u64::from(shape.kv_rows())
-            * u64::from(shape.kv_type.bytes());
-        let kv = gpu
-            .allocate("the KV cache", |allocator| {
-                (0..config.num_layers)
-                    .map(|layer| allocator.storage(&format!("layer {layer} kv"), arena_bytes))
-                    .collect::<Vec<_>>()
-            })
-            .await?;
-        gpu.allocate("activations", |allocator| Self::create(allocator, shape, num_uniforms, kv, arena_bytes))
-            .await
+        gpu.allocate("activations", |allocator| Self::create(allocator, shape, num_uniforms)).await
     }
 
-    fn create(
-        allocator: &mut Allocator<'_>,
-        shape: &ModelShape<'_>,
-        num_uniforms: u64,
-        kv: Vec<wgpu::Buffer>,
-        arena_bytes: u64,
-    ) -> Self {
+    fn create(allocator: &mut Allocator<'_>, shape: &ModelShape<'_>, num_uniforms: u64) -> Self {
         let config = shape.config;
         let limits = &shape.limits;
         let tables = u64::from(limits.num_sampler_slots) * u64::from(config.vocab_size) * 4;
@@ -76,6 +56,8 @@ impl Buffers {
             x: activations(allocator, "residual stream", row_stride(config.hidden_size)),
             normed: activations(allocator, "normed", row_stride(config.hidden_size)),
             q: activations(allocator, "q", shape.q_rows()),
+            staged: (shape.kv_type == KvType::Q8)
+                .then(|| activations(allocator, "new keys and values", 2 * shape.kv_rows())),
             attention: activations(allocator, "attention", row_stride(shape.q_rows())),
             gated: activations(allocator, "gated", row_stride(config.intermediate_size)),
             logits: allocator.storage("logits", samples * u64::from(shape.logits_stride()) * 4),
@@ -91,8 +73,6 @@ impl Buffers {
             ),
             unused: allocator.storage("unused", 16),
             bytes: 0,
-            kv_bytes: arena_bytes * kv.len() as u64,
-            kv,
         };
         buffers.bytes = allocator.bytes();
         buffers
@@ -100,10 +80,6 @@ impl Buffers {
 
     pub fn activation_bytes(&self) -> u64 {
         self.bytes
-    }
-
-    pub fn kv_bytes(&self) -> u64 {
-        self.kv_bytes
     }
 }
 

@@ -4,10 +4,11 @@ use crate::device::Gpu;
 use crate::layout::{ModelLayout, row_stride};
 use crate::model::buffers::{Buffers, UNIFORM_ALIGNMENT};
 use crate::model::shape::ModelShape;
-use crate::model::{Count, Dispatch, ModelPipelines, Stage, Work};
+use crate::model::{Count, Dispatch, ModelPipelines, Rebind, Stage, Work};
 use crate::ops::matmul::{Epilogue, MAX_ROTATION_PAIRS, MatmulParams, QkvParams};
-use crate::ops::{attention, embed, norm, sample};
+use crate::ops::{attention, embed, norm, quantize, sample, shift};
 use crate::pipelines::Bind;
+use crate::pool::KvPool;
 use crate::weights::{SegmentBuffers, Weights};
 
 /// Puts the list together; at the end the uniforms are uploaded at once.
@@ -15,25 +16,30 @@ pub(super) struct Builder<'a> {
     pub gpu: &'a Gpu,
     pub shape: &'a ModelShape<'a>,
     pub buffers: &'a Buffers,
+    pub pool: &'a KvPool,
     pub pipelines: &'a mut ModelPipelines,
     pub uniforms: Vec<u8>,
     pub dispatches: Vec<(Stage, Dispatch)>,
 }
 
-impl Builder<'_> {
+impl<'a> Builder<'a> {
     pub fn build(&mut self, layout: &ModelLayout, weights: &Weights) {
         let buffers = self.buffers;
         let frequencies = self.put_frequencies();
         let blocks = |matrix: usize| layout.matrices[matrix].blocks_per_row();
+        for layer in 0..layout.layers.len() {
+            self.shift(layer, frequencies);
+        }
         for segment in &weights.matrices[layout.embedding] {
             self.embed(segment, blocks(layout.embedding));
         }
-        for (layer, kv) in layout.layers.iter().zip(&buffers.kv) {
+        for (index, layer) in layout.layers.iter().enumerate() {
             self.norm(&weights.vectors[layer.attention_norm], false);
             for segment in &weights.matrices[layer.qkv] {
-                self.qkv(segment, blocks(layer.qkv), kv, frequencies);
+                self.qkv(segment, blocks(layer.qkv), index, frequencies);
             }
-            self.attention(kv);
+            self.quantize(index);
+            self.attention(index);
             for segment in &weights.matrices[layer.attention_output] {
                 self.residual(segment, blocks(layer.attention_output), &buffers.attention);
             }
@@ -53,13 +59,21 @@ impl Builder<'_> {
     }
 
     fn push(&mut self, stage: Stage, label: &str, work: Work, binds: &[Bind<'_>]) {
-        let pipeline = match &work {
-            Work::Flat(pipeline, _) | Work::Wide(pipeline, _, _) => pipeline,
-            // All variants have the same layout.
-            Work::Columns(variants, _) => &variants[0].0,
-        };
-        let group = pipeline.bind(self.gpu, label, binds);
-        self.dispatches.push((stage, Dispatch { work, group }));
+        let group = work.pipeline().bind(self.gpu, label, binds);
+        self.dispatches.push((stage, Dispatch { work, group, rebind: None }));
+    }
+
+    /// As [`Self::push`] in a layer's body; `None` is bound to the layer's arena.
+    fn push_on_arena(&mut self, layer: usize, label: &str, work: Work, binds: &[Option<Bind<'_>>]) {
+        let own = |bind: &Bind<'_>| (bind.buffer.clone(), bind.offset, bind.size);
+        let binds = binds.iter().map(|bind| bind.as_ref().map(own)).collect();
+        let rebind = Rebind { label: label.to_owned(), layer, binds };
+        let group = rebind.group(self.gpu, work.pipeline(), &self.pool.arenas()[layer]);
+        self.dispatches.push((Stage::Body, Dispatch { work, group, rebind: Some(rebind) }));
+    }
+
+    fn uniform(&self, (offset, size): (u64, u64)) -> Bind<'a> {
+        Bind { buffer: &self.buffers.uniforms, offset, size: Some(size) }
     }
 
     fn put_uniform(&mut self, bytes: &[u8]) -> (u64, u64) {
@@ -94,12 +108,30 @@ impl Builder<'_> {
         Work::Columns(self.pipelines.matmul(self.gpu, epilogue, format, rows), count)
     }
 
+    fn shift(&mut self, layer: usize, frequencies: (u64, u64)) {
+        let page = self.shape.page();
+        let kernel = shift::kernel(&page, self.shape.config.rope.rotary_dim);
+        let work = Work::Wide(
+            self.pipelines.pipelines.get(self.gpu, &kernel),
+            shift::grid_x(&page),
+            Count::PageChains,
+        );
+        let buffers = self.buffers;
+        let frequencies = self.uniform(frequencies);
+        self.push_on_arena(
+            layer,
+            "shift_page",
+            work,
+            &[Some((&buffers.step).into()), None, Some(frequencies)],
+        );
+    }
+
     fn embed(&mut self, segment: &SegmentBuffers, blocks_per_row: u32) {
         let buffers = self.buffers;
         let params = self.put_params(segment, blocks_per_row, row_stride(self.shape.config.hidden_size));
         let pipeline = self.pipelines.pipelines.get(self.gpu, &embed::kernel(segment.segment.format));
         let work = Work::Wide(pipeline, embed::grid_x(blocks_per_row), Count::Rows);
-        let params = Bind { buffer: &buffers.uniforms, offset: params.0, size: Some(params.1) };
+        let params = self.uniform(params);
         self.push(
             Stage::Body,
             "embed",
@@ -128,13 +160,7 @@ impl Builder<'_> {
         );
     }
 
-    fn qkv(
-        &mut self,
-        segment: &SegmentBuffers,
-        blocks_per_row: u32,
-        kv: &wgpu::Buffer,
-        frequencies: (u64, u64),
-    ) {
+    fn qkv(&mut self, segment: &SegmentBuffers, blocks_per_row: u32, layer: usize, frequencies: (u64, u64)) {
         let buffers = self.buffers;
         let params = self.put_uniform(bytemuck::bytes_of(&QkvParams {
             first_row: segment.segment.first_row,
@@ -147,36 +173,47 @@ impl Builder<'_> {
             rope_scale: 1.0,
         }));
         let work = self.columns(Epilogue::Qkv(self.shape.kv_type), segment, Count::Rows);
-        let uniform = |(offset, size)| Bind { buffer: &buffers.uniforms, offset, size: Some(size) };
-        self.push(
-            Stage::Body,
+        self.push_on_arena(
+            layer,
             "qkv",
             work,
             &[
-                (&segment.codes).into(),
-                (&segment.scales).into(),
-                (&buffers.normed).into(),
-                (&buffers.unused).into(),
-                (&buffers.step).into(),
-                (&buffers.q).into(),
-                kv.into(),
-                uniform(params),
-                uniform(frequencies),
+                Some((&segment.codes).into()),
+                Some((&segment.scales).into()),
+                Some((&buffers.normed).into()),
+                Some((&buffers.unused).into()),
+                Some((&buffers.step).into()),
+                Some((&buffers.q).into()),
+                buffers.staged.as_ref().map(Bind::from),
+                Some(self.uniform(params)),
+                Some(self.uniform(frequencies)),
             ],
         );
     }
 
-    fn attention(&mut self, kv: &wgpu::Buffer) {
+    /// Only where new keys and values were staged.
+    fn quantize(&mut self, layer: usize) {
+        let buffers = self.buffers;
+        let Some(staged) = &buffers.staged else { return };
+        let page = self.shape.page();
+        let pipeline = self.pipelines.pipelines.get(self.gpu, &quantize::kernel(&page));
+        let work = Work::Wide(pipeline, quantize::grid_x(&page), Count::Rows);
+        let binds = [Some((&buffers.step).into()), Some(staged.into()), None];
+        self.push_on_arena(layer, "quantize_kv", work, &binds);
+    }
+
+    fn attention(&mut self, layer: usize) {
         let buffers = self.buffers;
         let shape = self.shape.attention();
         let pipelines = &mut self.pipelines.pipelines;
         let decode = pipelines.get(self.gpu, &attention::decode_kernel(&shape));
         let prefill = pipelines.get(self.gpu, &attention::prefill_kernel(&shape));
-        let binds = [(&buffers.step).into(), (&buffers.q).into(), kv.into(), (&buffers.attention).into()];
+        let some = |buffer| Some(Bind::from(buffer));
+        let binds = [some(&buffers.step), some(&buffers.q), None, some(&buffers.attention)];
         let decode = Work::Wide(decode, shape.decode_grid_x(), Count::SingleRows);
-        self.push(Stage::Body, "attention_decode", decode, &binds);
+        self.push_on_arena(layer, "attention_decode", decode, &binds);
         let prefill = Work::Wide(prefill, shape.prefill_grid_x(), Count::Tiles);
-        self.push(Stage::Body, "attention_prefill", prefill, &binds);
+        self.push_on_arena(layer, "attention_prefill", prefill, &binds);
     }
 
     fn residual(&mut self, segment: &SegmentBuffers, blocks_per_row: u32, input: &wgpu::Buffer) {
@@ -194,7 +231,7 @@ impl Builder<'_> {
                 (&buffers.unused).into(),
                 (&buffers.step).into(),
                 (&buffers.x).into(),
-                Bind { buffer: &buffers.uniforms, offset: params.0, size: Some(params.1) },
+                self.uniform(params),
             ],
         );
     }
@@ -227,7 +264,7 @@ impl Builder<'_> {
                 input.into(),
                 (&self.buffers.step).into(),
                 out.into(),
-                Bind { buffer: &self.buffers.uniforms, offset: params.0, size: Some(params.1) },
+                self.uniform(params),
             ],
         );
     }

@@ -11,7 +11,8 @@ use crate::device::Gpu;
 use crate::error::GpuError;
 use crate::layout::ModelLayout;
 use crate::ops::matmul::{self, Epilogue, MatmulVariant};
-use crate::pipelines::{Pipeline, Pipelines};
+use crate::pipelines::{Bind, Pipeline, Pipelines};
+use crate::pool::KvPool;
 use crate::repack::WeightFormat;
 use crate::select;
 use crate::step_buffer::StepShape;
@@ -29,6 +30,7 @@ enum Count {
     Samples,
     SingleRows,
     Tiles,
+    PageChains,
 }
 
 impl Count {
@@ -38,6 +40,7 @@ impl Count {
             Self::Samples => shape.num_samples,
             Self::SingleRows => shape.num_single_rows,
             Self::Tiles => shape.num_tiles,
+            Self::PageChains => shape.num_page_chains,
         }
     }
 }
@@ -57,12 +60,47 @@ enum Work {
 pub(crate) struct Dispatch {
     work: Work,
     group: wgpu::BindGroup,
+    /// For one that is bound to a layer's arena.
+    rebind: Option<Rebind>,
+}
+
+/// What a bind group is made again of when the layer's arena is replaced.
+#[derive(Debug)]
+struct Rebind {
+    label: String,
+    layer: usize,
+    /// In the order of the bindings: buffer, offset, bytes. `None` is the arena.
+    binds: Vec<Option<(wgpu::Buffer, u64, Option<u64>)>>,
+}
+
+impl Rebind {
+    fn group(&self, gpu: &Gpu, pipeline: &Pipeline, arena: &wgpu::Buffer) -> wgpu::BindGroup {
+        let binds: Vec<_> = self
+            .binds
+            .iter()
+            .map(|bind| match bind {
+                Some((buffer, offset, size)) => Bind { buffer, offset: *offset, size: *size },
+                None => arena.into(),
+            })
+            .collect();
+        pipeline.bind(gpu, &self.label, &binds)
+    }
+}
+
+impl Work {
+    /// The pipeline that the bind group is made for; all variants have the same layout.
+    fn pipeline(&self) -> &Pipeline {
+        match self {
+            Self::Flat(pipeline, _) | Self::Wide(pipeline, _, _) => pipeline,
+            Self::Columns(variants, _) => &variants[0].0,
+        }
+    }
 }
 
 /// Which part of the forward pass a dispatch belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Stage {
-    /// Embedding and layers.
+    /// Page operations, embedding and layers.
     Body,
     /// Final norm and logits of the sampled rows.
     Head,
@@ -134,10 +172,11 @@ impl Forward {
         layout: &ModelLayout,
         weights: &Weights,
         buffers: &Buffers,
+        pool: &KvPool,
         pipelines: &mut ModelPipelines,
     ) -> Result<Self, GpuError> {
         let mut builder =
-            Builder { gpu, shape, buffers, pipelines, uniforms: Vec::new(), dispatches: Vec::new() };
+            Builder { gpu, shape, buffers, pool, pipelines, uniforms: Vec::new(), dispatches: Vec::new() };
         let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::Validation);
         builder.build(layout, weights);
         let Builder { dispatches, uniforms, .. } = builder;
@@ -150,6 +189,15 @@ impl Forward {
         }
         pipelines.finish().await?;
         Ok(Self { dispatches, variants: pipelines.variants.clone() })
+    }
+
+    /// Binds what is bound to a layer's arena to a new one.
+    pub fn rebind(&mut self, gpu: &Gpu, layer: usize, arena: &wgpu::Buffer) {
+        for (_, dispatch) in &mut self.dispatches {
+            if let Some(rebind) = dispatch.rebind.as_ref().filter(|rebind| rebind.layer == layer) {
+                dispatch.group = rebind.group(gpu, dispatch.work.pipeline(), arena);
+            }
+        }
     }
 
     /// The dispatches of a step up to a stage, with their pipelines and grids.

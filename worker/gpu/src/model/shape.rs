@@ -5,8 +5,9 @@ use hearth_engine::plan::StepLimits;
 
 use crate::device::Capabilities;
 use crate::error::LoadError;
+use crate::kv::{KvType, PageShape};
 use crate::layout::row_stride;
-use crate::ops::attention::{AttentionShape, KvType};
+use crate::ops::attention::AttentionShape;
 use crate::ops::matmul::{Epilogue, Gate, MAX_ROTATION_PAIRS};
 use crate::ops::norm::NormShape;
 use crate::ops::sample::SampleShape;
@@ -31,6 +32,15 @@ impl ModelShape<'_> {
 
     pub fn kv_rows(&self) -> u32 {
         self.config.num_kv_heads * self.config.head_dim
+    }
+
+    /// A page of one layer.
+    pub fn page(&self) -> PageShape {
+        PageShape {
+            kv_type: self.kv_type,
+            num_kv_heads: self.config.num_kv_heads,
+            head_dim: self.config.head_dim,
+        }
     }
 
     pub fn attention(&self) -> AttentionShape {

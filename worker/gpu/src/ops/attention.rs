@@ -1,27 +1,8 @@
 //! Attention over pages: one kernel for single rows (decoding), one for tiles of rows (prefill).
 
 use crate::kernel::{Binding, Kernel, Part, SUBGROUPS, Value, read, write};
+use crate::kv::KvType;
 use crate::shaders;
-
-/// How keys and values are kept.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub enum KvType {
-    /// Half precision, two in a word.
-    #[default]
-    F16,
-    /// Single precision.
-    F32,
-}
-
-impl KvType {
-    /// Bytes of an element.
-    pub fn bytes(self) -> u32 {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-        }
-    }
-}
 
 /// Bindings of both kernels.
 pub static BINDINGS: &[Binding] = &[read("step"), read("q"), read("kv"), write("out")];
@@ -109,6 +90,7 @@ impl AttentionShape {
         match self.kv_type {
             KvType::F16 => &shaders::CACHE_F16,
             KvType::F32 => &shaders::CACHE_F32,
+            KvType::Q8 => &shaders::CACHE_Q8,
         }
     }
 }
@@ -130,7 +112,7 @@ fn kernel(
     main: &'static Part,
 ) -> Kernel {
     let share = shape.tuning.share_quads && can_share(shape);
-    let mut parts = vec![&shaders::STEP, shape.cache(), &shaders::ATTENTION];
+    let mut parts = vec![shape.cache(), &shaders::ATTENTION];
     if share {
         parts.extend([&shaders::SHARE_QUAD, &shaders::SUBGROUP_ID]);
     } else {

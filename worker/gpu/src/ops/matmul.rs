@@ -4,7 +4,7 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::kernel::{Access, Binding, Kernel, Part, SUBGROUPS, Value, read, write};
-use crate::ops::attention::KvType;
+use crate::kv::KvType;
 use crate::repack::WeightFormat;
 use crate::shaders;
 
@@ -59,7 +59,7 @@ pub enum Gate {
 /// What is done with the product.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Epilogue {
-    /// Rotated; q written out, keys and values into the pages.
+    /// Rotated; q written out, keys and values into the pages, or in f32 to where they wait to be quantised.
     Qkv(KvType),
     /// Added to the residual stream.
     Residual,
@@ -208,10 +208,10 @@ pub fn kernel(epilogue: Epilogue, format: WeightFormat, variant: MatmulVariant) 
         Epilogue::Qkv(kv_type) => {
             constants.push(("HAS_BIAS", Value::Bool(false)));
             parts.push(&shaders::ROPE);
-            parts.push(&shaders::KV_LAYOUT);
-            parts.push(match kv_type {
-                KvType::F16 => &shaders::KV_F16_STORE,
-                KvType::F32 => &shaders::KV_F32_STORE,
+            parts.extend(match kv_type {
+                KvType::F16 => [&shaders::KV_LAYOUT, &shaders::KV_F16_STORE],
+                KvType::F32 => [&shaders::KV_LAYOUT, &shaders::KV_F32_STORE],
+                KvType::Q8 => [&shaders::KV_STAGED, &shaders::KV_F32_STORE],
             });
             parts.push(&shaders::MATMUL_QKV);
             ("qkv", QKV_BINDINGS)

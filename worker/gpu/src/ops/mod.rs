@@ -4,4 +4,6 @@ pub mod attention;
 pub mod embed;
 pub mod matmul;
 pub mod norm;
+pub mod quantize;
 pub mod sample;
+pub mod shift;

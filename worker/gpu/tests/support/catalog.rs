@@ -2,11 +2,14 @@
 #![allow(dead_code)]
 
 use hearth_gpu::kernel::Kernel;
+use hearth_gpu::kv::PageShape;
 use hearth_gpu::ops::attention::{self, AttentionShape};
 use hearth_gpu::ops::embed;
 use hearth_gpu::ops::matmul::{self, Epilogue, Gate, MatmulVariant};
 use hearth_gpu::ops::norm::{self, NormShape};
+use hearth_gpu::ops::quantize;
 use hearth_gpu::ops::sample::{self, SampleShape};
+use hearth_gpu::ops::shift;
 use hearth_gpu::repack::WeightFormat;
 use hearth_gpu::{Capabilities, KvType, SubgroupSizes, select};
 
@@ -39,6 +42,7 @@ pub fn all_kernels() -> Vec<Kernel> {
             for epilogue in [
                 Epilogue::Qkv(KvType::F16),
                 Epilogue::Qkv(KvType::F32),
+                Epilogue::Qkv(KvType::Q8),
                 Epilogue::Residual,
                 Epilogue::Gated(Gate::Silu),
                 Epilogue::Gated(Gate::GeluTanh),
@@ -69,7 +73,12 @@ pub fn all_kernels() -> Vec<Kernel> {
         (71, 1, 64),
         (5, 1, 4),
     ] {
-        for kv_type in [KvType::F16, KvType::F32] {
+        for kv_type in [KvType::F16, KvType::F32, KvType::Q8] {
+            let page = PageShape { kv_type, num_kv_heads, head_dim };
+            kernels.push(shift::kernel(&page, head_dim / 4 * 2));
+            if kv_type == KvType::Q8 {
+                kernels.push(quantize::kernel(&page));
+            }
             let q_stride: u32 = num_heads * head_dim;
             let out_stride = q_stride.next_multiple_of(32);
             for software in [true, false] {

@@ -1,8 +1,10 @@
 //! What the GPU tests share: a device that must be there, a golden model, step plans.
 #![allow(dead_code)]
 
+pub mod cache;
 pub mod kernels;
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use hearth_engine::ids::{BlockId, SamplerSlot, Slot, TokenId};
@@ -39,6 +41,37 @@ pub fn fixture(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/fixtures").join(path)
 }
 
+/// The demo model's file.
+pub fn smollm2() -> PathBuf {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/smollm2-135m");
+    let files = std::fs::read_dir(&folder).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut models = files.filter(|file| file.extension().is_some_and(|kind| kind == "gguf"));
+    models.next().expect("the demo model is there: `cargo hearth model get smollm2-135m` fetches it")
+}
+
+/// The text of the perplexity golden: its tokens, and the logarithm of each one's probability after those before it.
+pub fn perplexity_golden() -> (Vec<u32>, Vec<f64>) {
+    let text = std::fs::read_to_string(fixture("smollm2-135m/perplexity-gguf.json"));
+    let json: serde_json::Value =
+        serde_json::from_str(&text.expect("the fixture is there")).expect("valid JSON");
+    let list = |key: &str| json[key].as_array().expect("a list").clone();
+    let ids = list("ids").iter().map(|id| id.as_u64().expect("a token") as u32).collect();
+    let logprobs = list("logprobs").iter().map(|value| value.as_f64().expect("a number")).collect();
+    (ids, logprobs)
+}
+
+/// The logarithm of a token's probability.
+pub fn log_probability(logits: &[f32], token: u32) -> f64 {
+    let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = logits.iter().map(|logit| (logit - largest).exp()).sum();
+    f64::from(logits[token as usize] - largest) - f64::from(sum).ln()
+}
+
+/// Of the text whose tokens have these.
+pub fn perplexity(log_probabilities: &[f64]) -> f64 {
+    (-log_probabilities.iter().sum::<f64>() / log_probabilities.len() as f64).exp()
+}
+
 /// A GGUF model on the device.
 pub fn load_gguf(gpu: &Gpu, path: &Path, options: &ExecutorOptions) -> GpuExecutor {
     let source = FileSource::open(path).expect("the model file is there");
@@ -56,6 +89,7 @@ pub fn options(kv_type: KvType) -> ExecutorOptions {
     ExecutorOptions {
         kv_type,
         kv_tokens: 1024,
+        max_kv_tokens: 2048,
         max_rows: 160,
         max_sequences: 4,
         max_samples: 4,
@@ -106,9 +140,25 @@ pub struct Planner {
 impl Planner {
     /// With the pages of an executor, in an order that is not rising.
     pub fn new(executor: &dyn Executor) -> Self {
-        let num_blocks = executor.limits().num_blocks;
-        let free = (0..num_blocks).map(|i| BlockId((i * 7 + 3) % num_blocks)).collect();
-        Self { free, step: 0 }
+        Self::with_blocks(0..executor.limits().num_blocks)
+    }
+
+    /// With these pages, in an order that is not rising.
+    pub fn with_blocks(blocks: Range<u32>) -> Self {
+        let mut planner = Self { free: Vec::new(), step: 0 };
+        planner.add_blocks(blocks);
+        planner
+    }
+
+    /// Hands these pages out too, before the others.
+    pub fn add_blocks(&mut self, blocks: Range<u32>) {
+        let count = blocks.len() as u32;
+        self.free.extend((0..count).map(|i| BlockId(blocks.start + (i * 7 + 3) % count)));
+    }
+
+    /// A page that no sequence has.
+    pub fn take_block(&mut self) -> BlockId {
+        self.free.pop().expect("the test's cache is large enough")
     }
 
     /// A new sequence.
@@ -124,7 +174,7 @@ impl Planner {
             let first_row = plan.rows.len() as u32;
             let context = sequence.num_computed + tokens.len() as u32;
             while (sequence.blocks.len() as u32) * 16 < context {
-                sequence.blocks.push(self.free.pop().expect("the test's cache is large enough"));
+                sequence.blocks.push(self.take_block());
             }
             if sequence.num_computed == 0 {
                 let reset = SlotReset { slot: sequence.slot, counts: vec![], bias: vec![] };
