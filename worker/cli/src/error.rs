@@ -181,6 +181,16 @@ pub enum CliError {
         /// How many it holds.
         count: usize,
     },
+    /// `--preprocess` without a model to count with.
+    #[error(
+        "--preprocess counts with a model's vocabulary, but {} and its folders hold no .gguf file; run `cargo hearth model get \
+         smollm2-135m`, or name another folder with --models",
+        .folder.display()
+    )]
+    NoVocabulary {
+        /// Where it was looked for.
+        folder: PathBuf,
+    },
     /// A model file could not be loaded.
     #[error("cannot load {}: {reason}", .file.display())]
     Model {

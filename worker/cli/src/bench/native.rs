@@ -10,9 +10,9 @@ use futures::StreamExt;
 use futures::future::{Either, join_all, select};
 use hearth_engine::driver::{self, EngineHandle};
 use hearth_engine::engine::EngineConfig;
-use hearth_engine::ids::{OwnerId, TokenId};
+use hearth_engine::ids::{BlockId, OwnerId, TokenId};
 use hearth_engine::plan::{StepLimits, StepOutput, StepPlan};
-use hearth_engine::ports::{Clock, Executor, ExecutorError, LocalFuture};
+use hearth_engine::ports::{BorrowedFuture, Clock, Executor, ExecutorError, LocalFuture};
 use hearth_engine::sampling::SamplingSettings;
 use hearth_engine::sequence::{FinishReason, SequenceEvent, SequenceRequest, SequenceStats};
 use hearth_engine::tokenizer::Tokenizer;
@@ -133,7 +133,10 @@ impl Bench {
         let mut generation = self.handle.submit(request)?;
         while let Some(event) = generation.events.next().await {
             match event {
-                SequenceEvent::Delta { .. } => {}
+                SequenceEvent::Delta { .. }
+                | SequenceEvent::Slid { .. }
+                | SequenceEvent::Preempted { .. }
+                | SequenceEvent::Restored { .. } => {}
                 SequenceEvent::Finished(finish) => match finish.reason {
                     FinishReason::Failed(error) => return Err(error.into()),
                     FinishReason::Stop | FinishReason::Length | FinishReason::Abort => {
@@ -189,6 +192,25 @@ impl Executor for Recorder {
             steps.borrow_mut().push(StepRecord { stats, done_ms: clock.now_ms() });
             Ok(output)
         }))
+    }
+
+    fn resize(&mut self, num_blocks: u32) -> BorrowedFuture<'_, std::result::Result<u32, ExecutorError>> {
+        self.inner.resize(num_blocks)
+    }
+
+    fn read_blocks<'a>(
+        &'a mut self,
+        blocks: &[BlockId],
+    ) -> BorrowedFuture<'a, std::result::Result<Vec<Vec<u8>>, ExecutorError>> {
+        self.inner.read_blocks(blocks)
+    }
+
+    fn write_block(&mut self, block: BlockId, bytes: &[u8]) -> std::result::Result<(), ExecutorError> {
+        self.inner.write_block(block, bytes)
+    }
+
+    fn block_bytes(&self) -> u64 {
+        self.inner.block_bytes()
     }
 }
 

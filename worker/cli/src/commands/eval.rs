@@ -37,6 +37,8 @@ enum KvCache {
     F16,
     /// Strict comparison
     F32,
+    /// About half the memory of f16
+    Q8,
 }
 
 /// Runs the command.
@@ -45,6 +47,7 @@ pub fn run(arguments: &EvalArgs) -> Result<()> {
     let file = native::find_gguf(&arguments.model)?;
     let kv_type = match arguments.kv_cache {
         KvCache::F16 => KvType::F16,
+        KvCache::Q8 => KvType::Q8,
         KvCache::F32 => KvType::F32,
     };
     let report = pollster::block_on(async {

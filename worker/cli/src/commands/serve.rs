@@ -1,11 +1,11 @@
-//! `cargo hearth serve`: the static server by itself.
+//! `cargo hearth serve`: the static server by itself, with the reference endpoint for preprocessing if asked.
 
 use std::path::PathBuf;
 
 use clap::Args;
 
 use crate::error::{CliError, Result};
-use crate::server::{self, Server};
+use crate::server::{self, Preprocessor, Server, Site};
 use crate::terminal;
 use crate::workspace::Workspace;
 
@@ -18,6 +18,15 @@ pub struct ServeArgs {
     /// Folder with one folder per model [default: models/ in the repository]
     #[arg(long)]
     models: Option<PathBuf>,
+    /// Also shorten texts at POST /preprocess
+    ///
+    /// Takes JSON {text, maxTokens, query?} of at most 8 MiB as application/json and returns {text, tokens,
+    /// originalTokens, sentencesKept, sentencesTotal}: the sentences that matter most, or most to the query, in at most
+    /// maxTokens. The same code as in the browser, counting with the vocabulary of the first .gguf file in the models
+    /// folder. Failures are {error: {message}} with status 400, 405, 408, 413 or 415. Pages of every origin may ask:
+    /// the server listens on localhost only and keeps nothing.
+    #[arg(long)]
+    preprocess: bool,
 }
 
 /// Runs the command.
@@ -31,7 +40,13 @@ pub fn run(workspace: &Workspace, arguments: ServeArgs) -> Result<()> {
         let source = std::io::Error::from(std::io::ErrorKind::NotADirectory);
         return Err(CliError::File { action: "serve models from", path: models, source });
     }
-    let server = Server::start(arguments.port, server::mounts(workspace, models))?;
+    let preprocessor = arguments.preprocess.then(|| Preprocessor::open(&models)).transpose()?;
+    let has_preprocessor = preprocessor.is_some();
+    let site = Site { mounts: server::mounts(workspace, models), preprocessor };
+    let server = Server::start_site(arguments.port, site)?;
+    if has_preprocessor {
+        terminal::note(&format!("texts are shortened at POST {}preprocess", server.url()));
+    }
     terminal::result(&server.url());
     server.serve_forever();
     Ok(())

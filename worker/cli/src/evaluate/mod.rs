@@ -97,6 +97,7 @@ pub async fn evaluate(
             && perplexity.as_ref().is_none_or(|report| report.passed);
     let tolerance = match kv_type {
         KvType::F16 => "f16",
+        KvType::Q8 => "q8",
         KvType::F32 => "f32",
     };
     Ok(Report { passed, adapter, tolerance, prompts, perplexity })

@@ -1,7 +1,8 @@
 //! A static file server on localhost: threads bounded, connections bounded, only the folders it was given. Knows HTTP;
-//! what a path means is `files`' and what a range means is `range`'s.
+//! what a path means is `files`' and what a range means is `range`'s. The one path that is no file is `preprocess`'s.
 
 mod files;
+mod preprocess;
 mod range;
 mod response;
 
@@ -11,8 +12,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::runtime::Runtime;
@@ -21,7 +24,10 @@ use tokio::sync::Semaphore;
 use crate::error::{CliError, Result};
 use crate::workspace::Workspace;
 
+use response::Body;
+
 pub use files::Mount;
+pub use preprocess::Preprocessor;
 
 /// Threads that run connections.
 const NUM_WORKERS: usize = 2;
@@ -34,6 +40,14 @@ const HEADER_LIMIT: Duration = Duration::from_secs(30);
 /// Pause after a failed accept (out of file descriptors, for example), so that the loop does not spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// What is served.
+pub struct Site {
+    /// Folders.
+    pub mounts: Vec<Mount>,
+    /// Shortens texts where it is wanted.
+    pub preprocessor: Option<Preprocessor>,
+}
+
 /// A running server; it stops when dropped.
 pub struct Server {
     runtime: Runtime,
@@ -41,8 +55,13 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts serving on localhost. Port 0 picks a free one.
+    /// Starts serving files on localhost. Port 0 picks a free one.
     pub fn start(port: u16, mounts: Vec<Mount>) -> Result<Self> {
+        Self::start_site(port, Site { mounts, preprocessor: None })
+    }
+
+    /// Starts serving files and what else the site has.
+    pub fn start_site(port: u16, site: Site) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(NUM_WORKERS)
             .max_blocking_threads(NUM_READERS)
@@ -55,7 +74,7 @@ impl Server {
             .block_on(TcpListener::bind(address))
             .map_err(|source| CliError::Listen { port, source })?;
         let port = listener.local_addr().map_err(|source| CliError::Listen { port, source })?.port();
-        runtime.spawn(accept(listener, Arc::new(mounts)));
+        runtime.spawn(accept(listener, Arc::new(site)));
         Ok(Self { runtime, port })
     }
 
@@ -70,6 +89,17 @@ impl Server {
     }
 }
 
+impl Site {
+    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+        match &self.preprocessor {
+            Some(preprocessor) if request.uri().path() == preprocess::PATH => {
+                preprocessor.answer(request).await
+            }
+            Some(_) | None => response::answer(&self.mounts, &request).await,
+        }
+    }
+}
+
 /// What `serve`, `demo` and the tests serve: the demo at `/`, the package at `/hearth/`, models at `/models/`.
 pub fn mounts(workspace: &Workspace, models: PathBuf) -> Vec<Mount> {
     vec![
@@ -79,7 +109,7 @@ pub fn mounts(workspace: &Workspace, models: PathBuf) -> Vec<Mount> {
     ]
 }
 
-async fn accept(listener: TcpListener, mounts: Arc<Vec<Mount>>) {
+async fn accept(listener: TcpListener, site: Arc<Site>) {
     let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         // The semaphore is never closed.
@@ -91,11 +121,11 @@ async fn accept(listener: TcpListener, mounts: Arc<Vec<Mount>>) {
                 continue;
             }
         };
-        let mounts = mounts.clone();
+        let site = site.clone();
         tokio::spawn(async move {
             let service = service_fn(move |request| {
-                let mounts = mounts.clone();
-                async move { Ok::<_, Infallible>(response::answer(&mounts, &request).await) }
+                let site = site.clone();
+                async move { Ok::<_, Infallible>(site.answer(request).await) }
             });
             // A connection that breaks is the client's affair.
             let _ = http1::Builder::new()

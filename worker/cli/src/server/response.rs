@@ -17,7 +17,7 @@ use super::files::{self, Mount, Target};
 use super::range::{self, Part};
 
 /// A response's body: nothing, a short text, or a file in pieces.
-type Body = UnsyncBoxBody<Bytes, io::Error>;
+pub type Body = UnsyncBoxBody<Bytes, io::Error>;
 
 /// Bytes read from a file at a time; what one connection holds in memory.
 const PIECE_BYTES: u64 = 256 * 1024;
@@ -160,8 +160,7 @@ fn common_headers(headers: &mut hyper::HeaderMap) {
 }
 
 fn short(status: StatusCode, text: &'static str) -> Response<Body> {
-    let body = Full::new(Bytes::from_static(text.as_bytes())).map_err(|never| match never {});
-    let mut response = Response::new(UnsyncBoxBody::new(body));
+    let mut response = Response::new(full(Bytes::from_static(text.as_bytes())));
     *response.status_mut() = status;
     response
         .headers_mut()
@@ -170,7 +169,13 @@ fn short(status: StatusCode, text: &'static str) -> Response<Body> {
     response
 }
 
-fn empty() -> Body {
+/// A body that is there already.
+pub fn full(bytes: Bytes) -> Body {
+    UnsyncBoxBody::new(Full::new(bytes).map_err(|never| match never {}))
+}
+
+/// No body.
+pub fn empty() -> Body {
     UnsyncBoxBody::new(Empty::new().map_err(|never| match never {}))
 }
 

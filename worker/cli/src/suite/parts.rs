@@ -126,6 +126,7 @@ fn client(workspace: &Workspace, count: &mut Count) -> Result<()> {
 
 fn gpu(workspace: &Workspace, count: &mut Count) -> Result<()> {
     let driver = Driver::ensure()?;
+    SMOLLM2_135M.ensure(&SMOLLM2_135M.default_folder(workspace))?;
     terminal::note(&format!("Vulkan driver: {}", driver.describe()));
     let tool = in_workspace(Tool::new("cargo"), workspace)
         .args(["test", "--locked", "--no-fail-fast", "--package", GPU_CRATE])
