@@ -156,13 +156,41 @@ pub async fn storage_room() -> Option<StorageRoom> {
     Some(StorageRoom { quota_bytes: estimate.get_quota()? as u64, usage_bytes: estimate.get_usage()? as u64 })
 }
 
-/// Asks a service worker's `clients` whether a client still lives; true where that cannot be asked.
-pub async fn client_is_alive(client_id: &str) -> bool {
-    let Some(clients) = global_path(&["clients"]) else { return true };
-    let Ok(clients) = clients.dyn_into::<web_sys::Clients>() else { return true };
+/// What a service worker's `clients` say about one of them.
+pub enum Glimpse {
+    /// It is gone.
+    Gone,
+    /// It lives, or that cannot be asked; with `(focused, visible)` where it is a window.
+    Alive(Option<(bool, bool)>),
+}
+
+/// Asks a service worker's `clients` about a client.
+pub async fn glimpse_client(client_id: &str) -> Glimpse {
+    let Some(clients) = global_path(&["clients"]) else { return Glimpse::Alive(None) };
+    let Ok(clients) = clients.dyn_into::<web_sys::Clients>() else { return Glimpse::Alive(None) };
     match settle(clients.get(client_id)).await {
-        Ok(client) => !client.is_undefined() && !client.is_null(),
-        Err(_) => true,
+        Ok(client) if client.is_undefined() || client.is_null() => Glimpse::Gone,
+        Ok(client) => {
+            let field = |name: &str| Reflect::get(&client, &JsValue::from_str(name)).ok();
+            let focused = field("focused").and_then(|focused| focused.as_bool());
+            let visible = field("visibilityState").and_then(|state| state.as_string());
+            Glimpse::Alive(focused.zip(visible.map(|state| state == "visible")))
+        }
+        Err(_) => Glimpse::Alive(None),
+    }
+}
+
+/// Waits until the Web Lock `name` is free, which it is when the page that holds it is gone. False where there are no locks to
+/// wait for.
+pub async fn lock_is_free(name: &str) -> bool {
+    let Some(locks) = global_path(&["navigator", "locks"]) else { return false };
+    let request = Reflect::get(&locks, &JsValue::from_str("request")).and_then(JsCast::dyn_into::<Function>);
+    let Ok(request) = request else { return false };
+    // The lock is let go of at once: it was only the sign.
+    let on_free = Closure::once_into_js(|| ());
+    match request.call2(&locks, &JsValue::from_str(name), &on_free).and_then(JsCast::dyn_into::<Promise>) {
+        Ok(promise) => settle(promise).await.is_ok(),
+        Err(_) => false,
     }
 }
 

@@ -2,14 +2,18 @@
 //! visible to other clients.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+use hearth_engine::chat::TabOptions;
 use hearth_engine::ids::OwnerId;
 use hearth_protocol::config::{AppConfig, ChatOptions, ModelRecord};
 use hearth_protocol::content::HelloContent;
 use serde::{Deserialize, Serialize};
 
+use crate::attention::Attention;
+use crate::error::ShellError;
+use crate::message::Outlet;
 use crate::models::ModelKey;
 use crate::pull::PullStream;
 
@@ -23,6 +27,45 @@ pub struct LoadedRecord {
     pub chat_opts: Option<ChatOptions>,
 }
 
+impl LoadedRecord {
+    /// The tab's options, laid over the record's.
+    ///
+    /// # Errors
+    /// They make no sense.
+    pub fn tab_options(&self) -> Result<TabOptions, ShellError> {
+        Ok(TabOptions::resolve(self.record.overrides.as_ref(), self.chat_opts.as_ref())?)
+    }
+}
+
+/// What was said last in a conversation, as far as it outlives the worker.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Said {
+    /// The text of the last reply.
+    pub text: String,
+    /// Tokens of the conversation.
+    pub context_tokens: u32,
+}
+
+/// The tokens of a conversation, as the cache has them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conversation {
+    /// Of the last prompt and its reply.
+    pub tokens: Vec<u32>,
+    /// Its pages are stored, as far as they are worth it.
+    pub is_kept: bool,
+}
+
+/// What of a client outlives the worker.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ClientRecord {
+    /// Its models with its options, its budget among them.
+    pub loaded: Vec<LoadedRecord>,
+    /// What was said last, by model id; without branches.
+    pub said: BTreeMap<String, Said>,
+}
+
 /// What can be going on for a client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WorkKind {
@@ -30,8 +73,8 @@ pub enum WorkKind {
     Request,
     /// A wait for a model.
     Load(ModelKey),
-    /// A reply.
-    Reply,
+    /// A reply to one of the page's branches; none for the page itself.
+    Reply(Option<String>),
 }
 
 /// One client.
@@ -42,10 +85,34 @@ pub struct Client {
     pub owner: OwnerId,
     /// Set for pages of Hearth's own client.
     pub hello: RefCell<Option<HelloContent>>,
+    /// Names of the Web Locks that are free when the page is gone.
+    pub locks: RefCell<BTreeSet<String>>,
+    /// Where events go; only pages of Hearth's own client know them.
+    pub outlet: RefCell<Option<Outlet>>,
+    /// Events of all tabs are wanted.
+    pub watches_all: Cell<bool>,
+    /// What the browser does with the page.
+    pub attention: Cell<Attention>,
+    /// The page is gone: what still ends for it leaves nothing behind.
+    pub is_gone: Cell<bool>,
+    /// The page's title.
+    pub title: RefCell<Option<String>>,
+    /// When its last request began or its last reply ended.
+    pub active_ms: Cell<f64>,
+    /// Its pages went because it was silent, and it has been silent since.
+    pub is_put_to_rest: Cell<bool>,
     /// The configuration that this client sent.
     pub app_config: RefCell<Option<Rc<AppConfig>>>,
     /// The models that it has loaded, in its order.
     pub loaded: RefCell<Vec<LoadedRecord>>,
+    /// What was said last, by model id.
+    pub said: RefCell<BTreeMap<String, Said>>,
+    /// The last conversation with each model.
+    pub conversations: RefCell<BTreeMap<ModelKey, Conversation>>,
+    /// Somebody waits for it to be quiet, to store its pages.
+    pub is_resting: Cell<bool>,
+    /// What is stored of it is not what it is now.
+    pub is_unsaved: Cell<bool>,
     /// Its pull streams by their key.
     pub streams: RefCell<BTreeMap<String, Rc<PullStream>>>,
     work: RefCell<BTreeMap<u64, Work>>,
@@ -77,12 +144,55 @@ impl Client {
             id: id.to_owned(),
             owner,
             hello: RefCell::default(),
+            locks: RefCell::default(),
+            outlet: RefCell::default(),
+            watches_all: Cell::new(false),
+            attention: Cell::default(),
+            is_gone: Cell::new(false),
+            title: RefCell::default(),
+            active_ms: Cell::new(0.0),
+            is_put_to_rest: Cell::new(false),
             app_config: RefCell::default(),
             loaded: RefCell::default(),
+            said: RefCell::default(),
+            conversations: RefCell::default(),
+            is_resting: Cell::new(false),
+            is_unsaved: Cell::new(false),
             streams: RefCell::default(),
             work: RefCell::default(),
             next_work: Cell::new(0),
         }
+    }
+
+    /// The identity that other pages see: the page's own, where it has one.
+    pub fn tab_id(&self) -> String {
+        self.hello.borrow().as_ref().map_or_else(|| self.id.clone(), |hello| hello.tab.clone())
+    }
+
+    /// True for a page that will be missed at once when it goes: its Web Lock comes free.
+    pub fn holds_lock(&self) -> bool {
+        !self.locks.borrow().is_empty()
+    }
+
+    /// What an earlier run of the worker knew of it; what this run knows wins.
+    pub fn remember(&self, record: ClientRecord) {
+        if self.loaded.borrow().is_empty() {
+            *self.loaded.borrow_mut() = record.loaded;
+        }
+        let mut said = self.said.borrow_mut();
+        for (model_id, earlier) in record.said {
+            said.entry(model_id).or_insert(earlier);
+        }
+    }
+
+    /// What of it outlives the worker.
+    pub fn record(&self) -> ClientRecord {
+        ClientRecord { loaded: self.loaded.borrow().clone(), said: self.said.borrow().clone() }
+    }
+
+    /// The model and options that the client has loaded under this key.
+    pub fn find_loaded(&self, key: &ModelKey) -> Option<LoadedRecord> {
+        self.loaded.borrow().iter().find(|loaded| ModelKey::of(&loaded.record) == *key).cloned()
     }
 
     /// Registers work that the message `uuid` began, with the way to cancel it.

@@ -21,6 +21,11 @@ impl Clients {
         self.by_id.borrow().get(id).cloned()
     }
 
+    /// The client that the engine knows as `owner`.
+    pub fn find_owner(&self, owner: OwnerId) -> Option<Rc<Client>> {
+        self.by_id.borrow().values().find(|client| client.owner == owner).cloned()
+    }
+
     /// Registers a client under an owner that nobody had before.
     pub fn add(&self, id: &str) -> Rc<Client> {
         let owner = OwnerId(self.next_owner.get());

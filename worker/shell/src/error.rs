@@ -3,6 +3,7 @@
 use hearth_engine::chat::ChatError;
 use hearth_engine::chat::error::RoutingError;
 use hearth_engine::chat::options::OptionsError;
+use hearth_engine::documents::DocumentError;
 use hearth_engine::engine::EngineError;
 use hearth_engine::model::GgufError;
 use hearth_engine::ports::{ExecutorError, SourceError};
@@ -48,6 +49,9 @@ pub enum ShellError {
     /// What a request asks for, or its reply.
     #[error(transparent)]
     Chat(#[from] ChatError),
+    /// A text that cannot be cut or shortened as asked.
+    #[error(transparent)]
+    Document(#[from] DocumentError),
     /// A pull from a stream that was never begun, has ended, or died with an earlier run of the worker.
     #[error("InternalError: Chunk generator in worker should be instantiated by now.")]
     UnknownStream,
@@ -96,7 +100,6 @@ impl ShellError {
             Self::Options(error) => named(match error {
                 OptionsError::Window(error) => error.name(),
                 OptionsError::Value(error) => error.name(),
-                OptionsError::Field(error) => error.name(),
             }),
             Self::Gguf(GgufError::Source(error))
             | Self::Source(error)
@@ -108,6 +111,7 @@ impl ShellError {
             Self::Load(_) => named("ModelFileError"),
             Self::Engine(error) | Self::Chat(ChatError::Engine(error)) => of_engine(error),
             Self::Chat(error) => error.to_wire(),
+            Self::Document(_) => named("RangeError"),
             Self::UnknownStream => named("Error"),
             Self::NoPort => named("InvalidMessageError"),
             Self::ModelFolder { url } => {
@@ -140,6 +144,17 @@ impl ShellError {
             Self::Gguf(GgufError::Source(SourceError::Changed { .. }))
                 | Self::Source(SourceError::Changed { .. })
                 | Self::Load(LoadError::Source(SourceError::Changed { .. }))
+        )
+    }
+
+    /// True when the device is gone, and with it all that was on it: everything can be loaded again.
+    pub fn is_device_lost(&self) -> bool {
+        matches!(
+            self,
+            Self::Engine(EngineError::Executor(ExecutorError::DeviceLost { .. }))
+                | Self::Chat(ChatError::Engine(EngineError::Executor(ExecutorError::DeviceLost { .. })))
+                | Self::Gpu(GpuError::Lost { .. })
+                | Self::Load(LoadError::Gpu(GpuError::Lost { .. }))
         )
     }
 

@@ -7,10 +7,10 @@ use std::cell::RefCell;
 use std::panic::PanicHookInfo;
 use std::rc::Rc;
 
+use hearth_protocol::WireError;
 use hearth_protocol::push::PushMessage;
-use hearth_protocol::reply::{HelloReply, Reply, ReturnContent};
+use hearth_protocol::reply::{Reply, ReturnContent};
 use hearth_protocol::request::{Envelope, RequestBody};
-use hearth_protocol::{WireError, version};
 use js_sys::{Function, Promise};
 use wasm_bindgen::prelude::*;
 use wasm_bindgen_futures::future_to_promise;
@@ -62,6 +62,10 @@ impl Host {
         let worker = self.worker.clone();
         future_to_promise(async move {
             handle(&worker, &client_id, &data, &port, reply).await;
+            if let Some(client) = worker.clients.find(&client_id) {
+                worker.save_if_changed(&client).await;
+                worker.keep_pages_when_quiet(&client);
+            }
             worker.sweep_if_due().await;
             Ok(JsValue::UNDEFINED)
         })
@@ -172,7 +176,7 @@ async fn answer(
             ReturnContent::Nothing
         }
         RequestBody::InterruptGenerate(()) => {
-            client.cancel_kinds(|kind| *kind == WorkKind::Reply);
+            client.cancel_kinds(|kind| *kind == WorkKind::Reply(None));
             ReturnContent::Nothing
         }
         RequestBody::Cancel(content) => {
@@ -187,18 +191,40 @@ async fn answer(
             worker.unload(client).await;
             ReturnContent::Nothing
         }
-        RequestBody::GetMessage(content) => ReturnContent::Text(worker.message(client, &content)?),
+        RequestBody::GetMessage(content) => ReturnContent::Text(worker.message(client, &content).await?),
         RequestBody::RuntimeStatsText(content) => {
             ReturnContent::Text(worker.runtime_stats(client, &content)?)
         }
         RequestBody::Usage(content) => ReturnContent::Usage(worker.usage(client, &content)?),
-        RequestBody::Hello(content) => {
-            *client.hello.borrow_mut() = Some(content);
-            ReturnContent::Hello(HelloReply {
-                protocol: version::PROTOCOL_VERSION,
-                version: version::VERSION.to_owned(),
-                worker: worker.run_id.clone(),
-            })
+        RequestBody::Hello(content) => ReturnContent::Hello(worker.greet(client, content, answers)),
+        RequestBody::Tab(content) => {
+            worker.tab_changed(client, &content);
+            return Ok(None);
+        }
+        RequestBody::Watch(content) => {
+            worker.set_watch(client, content, answers);
+            return Ok(None);
+        }
+        RequestBody::Measure(content) => {
+            ReturnContent::Tokens(worker.measure(client, content, answers).await?)
+        }
+        RequestBody::Append(content) => ReturnContent::Append(worker.append(client, content, answers).await?),
+        RequestBody::Fork(content) => {
+            worker.fork(client, &content);
+            ReturnContent::Nothing
+        }
+        RequestBody::Close(content) => {
+            worker.close_branch(client, &content);
+            ReturnContent::Nothing
+        }
+        RequestBody::Context(content) => {
+            ReturnContent::Context(worker.context_usage(client, &content, answers).await?)
+        }
+        RequestBody::Tabs(content) => ReturnContent::Tabs(worker.tabs(client, &content).await),
+        RequestBody::Pool(content) => ReturnContent::Pool(worker.pool(client, &content, answers).await?),
+        RequestBody::Chunk(content) => ReturnContent::Chunks(worker.chunk(client, content, answers).await?),
+        RequestBody::Compress(content) => {
+            ReturnContent::Compressed(worker.compress(client, content, answers).await?)
         }
     };
     Ok(Some(content))

@@ -5,138 +5,37 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use hearth_engine::chat::values::SamplingDefaults;
-use hearth_engine::chat::{ChatError, ChatModel, ChatParts, Identities, ModelOptions};
+use hearth_engine::chat::{ChatModel, ChatParts, Identities, ModelOptions, TabOptions};
 use hearth_engine::driver::{self, EngineHandle};
 use hearth_engine::engine::{EngineConfig, EngineError};
-use hearth_engine::model::ModelConfig;
+use hearth_engine::ids::BlockId;
 use hearth_engine::model::gguf::Gguf;
+use hearth_engine::model::{ModelConfig, ModelTensors};
 use hearth_engine::plan::{StepLimits, StepOutput, StepPlan};
-use hearth_engine::ports::{Clock, Executor, ExecutorError, LocalFuture};
+use hearth_engine::ports::{BorrowedFuture, Clock, Executor, ExecutorError, LocalFuture};
 use hearth_engine::template::ChatTemplate;
 use hearth_engine::tokenizer::Tokenizer;
-use hearth_gpu::{
-    Capabilities, ExecutorOptions, Fault, Gpu, GpuExecutor, KvType, LoadProgress, MemoryUse, StepStats,
-};
-use hearth_protocol::config::{ChatOptions, KvCacheType, ModelRecord};
-use hearth_protocol::reply::DeviceUsage;
+use hearth_gpu::{ExecutorOptions, Gpu, GpuExecutor, LoadProgress, StepStats};
+use hearth_protocol::config::{ChatOptions, ModelRecord};
 use wasm_bindgen_futures::spawn_local;
 
 use crate::browser;
 use crate::device::SharedDevice;
 use crate::error::ShellError;
+use crate::kv_room::Room;
+use crate::loaded::{LoadedModel, LoadedParts};
 use crate::log::Logger;
-use crate::models::CancelFlag;
+use crate::models::{CancelFlag, ModelTable};
+use crate::page_keeper::{PageKeeper, PageLayout};
 use crate::progress::LoadReporter;
 use crate::store::{Database, ModelSource, SourceEvent, SourceOptions};
 
-/// The window of a model whose app names none: web-llm's models come with 4096.
-const DEFAULT_WINDOW_TOKENS: u32 = 4096;
-/// Room for several tabs' conversations by default.
-const WINDOWS_IN_POOL: u32 = 4;
-/// The pool's share of the device's memory by default.
-const MAX_POOL_BYTES: u64 = 512 << 20;
-/// A software adapter's memory is the machine's own.
-const MAX_POOL_BYTES_SOFTWARE: u64 = 256 << 20;
-/// A pool smaller than this serves nobody.
-const MIN_POOL_TOKENS: u32 = 256;
-/// Attempts with half the pool each when the device has no room.
-const POOL_ATTEMPTS: u32 = 3;
+/// Written into the layout of stored pages: pages of another version of the kernels are not read.
+const PAGE_FORMAT: u32 = 1;
 /// Attempts when the file changes on the server in mid-load.
 const FILE_ATTEMPTS: u32 = 3;
-/// How long after the first failure the browser's notice of a lost device may come.
-const LOSS_NOTICE_MS: u32 = 100;
 /// A synchronous piece of work that takes longer than this is worth a line in the log.
 const LONG_SLICE_MS: f64 = 50.0;
-
-/// A model that answers.
-pub struct LoadedModel {
-    /// The chat on top of its engine.
-    pub chat: ChatModel,
-    engine: EngineHandle,
-    gpu: Gpu,
-    memory: MemoryUse,
-    last_step: Rc<Cell<StepStats>>,
-    options: ModelOptions,
-    trained_tokens: u32,
-}
-
-impl Drop for LoadedModel {
-    /// The loop holds the executor and with it all buffers: it must be told to go.
-    fn drop(&mut self) {
-        self.engine.stop();
-    }
-}
-
-impl LoadedModel {
-    /// False once the device is lost or the engine has stopped.
-    pub fn is_alive(&self) -> bool {
-        self.engine.ended().is_none() && self.gpu.fault().is_none()
-    }
-
-    /// The error of a reply, with its true cause: when a device goes, what was in flight fails in other words, a moment before
-    /// the browser says that the device is lost.
-    pub async fn explain(&self, error: ChatError) -> ShellError {
-        if !matches!(error, ChatError::Engine(EngineError::Executor(ExecutorError::Device { .. }))) {
-            return error.into();
-        }
-        browser::sleep_ms(LOSS_NOTICE_MS).await;
-        match self.gpu.fault() {
-            Some(Fault::Lost(reason)) => EngineError::Executor(ExecutorError::DeviceLost { reason }).into(),
-            Some(Fault::Error(_)) | None => error.into(),
-        }
-    }
-
-    /// Adapter in words, for progress texts.
-    pub fn device(&self) -> String {
-        self.gpu.description()
-    }
-
-    /// What the model takes of the machine.
-    pub fn device_usage(&self) -> DeviceUsage {
-        let MemoryUse { weights_bytes, kv_bytes, activations_bytes } = self.memory;
-        let step = self.last_step.get();
-        DeviceUsage {
-            wasm_memory_bytes: browser::wasm_memory_bytes(),
-            gpu_memory_bytes: weights_bytes + kv_bytes + activations_bytes,
-            step_dispatches: step.dispatches,
-            step_uploaded_bytes: step.bytes_uploaded,
-        }
-    }
-
-    /// True while anybody's reply is under way.
-    pub fn is_busy(&self) -> bool {
-        let usage = self.engine.usage();
-        usage.running + usage.waiting > 0
-    }
-
-    /// Whether the model as it is loaded is what these options ask for: sampling values are laid over each request, sizes
-    /// are fixed at load.
-    ///
-    /// # Errors
-    /// The options make no sense.
-    pub fn serves(
-        &self,
-        chat_opts: Option<&ChatOptions>,
-        overrides: Option<&ChatOptions>,
-    ) -> Result<bool, ShellError> {
-        let wanted = resolve(self.trained_tokens, overrides, chat_opts)?;
-        Ok(wanted.window_tokens == self.options.window_tokens
-            && wanted.kv_cache_tokens == self.options.kv_cache_tokens
-            && wanted.kv_cache_type == self.options.kv_cache_type)
-    }
-}
-
-/// What a model's own length of context, its record and a client's options come to.
-fn resolve(
-    trained_tokens: u32,
-    overrides: Option<&ChatOptions>,
-    chat_opts: Option<&ChatOptions>,
-) -> Result<ModelOptions, ShellError> {
-    let mut options = ModelOptions::resolve(trained_tokens.min(DEFAULT_WINDOW_TOKENS), overrides, chat_opts)?;
-    options.window_tokens = options.window_tokens.min(trained_tokens);
-    Ok(options)
-}
 
 /// What every load needs.
 pub struct LoadContext {
@@ -144,6 +43,10 @@ pub struct LoadContext {
     pub device: SharedDevice,
     /// The weights' store.
     pub database: Database,
+    /// The other models, which may have to make room.
+    pub models: Rc<ModelTable>,
+    /// Pages that were computed with stored weights.
+    pub pages: Rc<PageKeeper>,
     /// Time.
     pub clock: Rc<dyn Clock>,
     /// The console.
@@ -219,8 +122,16 @@ async fn load_from(
         Err(error) => Err(error),
     };
     match &result {
-        Ok(model) => reporter.finished(&model.device()),
-        Err(error) if error.blames_file() || error.is_change_of_file() => source.discard().await,
+        Ok(model) => {
+            if let Some(content) = source.fingerprint() {
+                model.set_page_layout(page_layout(url, &content.to_string(), model));
+            }
+            reporter.finished(&model.device());
+        }
+        Err(error) if error.blames_file() || error.is_change_of_file() => {
+            source.discard().await;
+            context.pages.forget_model(url);
+        }
         Err(_) => source.abandon().await,
     }
     result
@@ -257,9 +168,9 @@ async fn assemble(
 ) -> Result<LoadedModel, ShellError> {
     let gguf = Gguf::open(source).await?;
     let (config, tensors) = gguf.read_model(source).await?;
-    let options =
-        resolve(config.context_length_tokens, request.record.overrides.as_ref(), request.chat_opts.as_ref())?;
-    let window_tokens = options.window_tokens;
+    let overrides = request.record.overrides.as_ref();
+    let options = ModelOptions::resolve(overrides, request.chat_opts.as_ref())?;
+    let tab = TabOptions::resolve(overrides, request.chat_opts.as_ref())?;
     cancel.check()?;
     browser::yield_now().await;
 
@@ -276,41 +187,69 @@ async fn assemble(
     drop(gguf);
     cancel.check()?;
 
-    let (kv_type, element_bytes) = match options.kv_cache_type {
-        KvCacheType::F32 => (KvType::F32, 4),
-        // q8 is refused when the options are resolved.
-        KvCacheType::F16 | KvCacheType::Q8 => (KvType::F16, 2),
-    };
-    let mut kv_tokens = options
-        .kv_cache_tokens
-        .unwrap_or_else(|| pool_tokens(&config, gpu.capabilities(), window_tokens, element_bytes));
-    let mut attempt = 1;
-    let executor = loop {
-        let executor_options =
-            ExecutorOptions { kv_type, kv_tokens, ..ExecutorOptions::for_device(gpu.capabilities()) };
+    let room = Room::new(&config, gpu.capabilities(), &options, &tab);
+    let executor = place(context, request, gpu, source, (&config, &tensors), room, cancel, reporter).await?;
+    browser::yield_now().await;
+    start(context, request, gpu, executor, Parts { tokenizer, template, options, config })
+}
+
+/// Puts the model on the device. Where that has no room, the other models give back what they can spare, and the cache begins
+/// smaller.
+#[expect(clippy::too_many_arguments, reason = "each is a thing of its own, and there is one caller")]
+async fn place(
+    context: &Rc<LoadContext>,
+    request: &LoadRequest,
+    gpu: &Gpu,
+    source: &ModelSource,
+    (config, tensors): (&ModelConfig, &ModelTensors),
+    mut room: Room,
+    cancel: &CancelFlag,
+    reporter: &Rc<LoadReporter>,
+) -> Result<GpuExecutor, ShellError> {
+    let mut has_made_room = false;
+    loop {
+        let executor_options = ExecutorOptions {
+            kv_type: room.kv_type,
+            kv_tokens: room.start_tokens,
+            max_kv_tokens: room.max_tokens,
+            ..ExecutorOptions::for_device(gpu.capabilities())
+        };
         let total_chunks = source.progress().total_chunks;
         let mut on_progress = |at: LoadProgress| {
             reporter.loaded(at.bytes_done, at.bytes_total, total_chunks);
         };
         let result =
-            hearth_gpu::load(gpu, &config, &tensors, source, &executor_options, &mut on_progress).await;
+            hearth_gpu::load(gpu, config, tensors, source, &executor_options, &mut on_progress).await;
         cancel.check()?;
-        match result.map_err(ShellError::from) {
-            Ok(executor) => break executor,
-            Err(error)
-                if error.is_out_of_gpu_memory() && attempt < POOL_ATTEMPTS && kv_tokens > MIN_POOL_TOKENS =>
-            {
-                attempt += 1;
-                kv_tokens = (kv_tokens / 2).max(MIN_POOL_TOKENS);
-                context.log.warn(&format!("{error}; trying a context pool of {kv_tokens} tokens"));
-            }
+        let error = match result.map_err(ShellError::from) {
+            Ok(executor) => return Ok(executor),
+            Err(error) if error.is_out_of_gpu_memory() => error,
             Err(error) => return Err(error),
+        };
+        let model_id = &request.record.model_id;
+        if !has_made_room {
+            has_made_room = true;
+            make_room(context).await;
+            cancel.check()?;
+            context.log.warn(&format!("{model_id}: {error}; trying again after the other models made room"));
+        } else if room.shrink() {
+            let tokens = room.start_tokens;
+            context.log.warn(&format!("{model_id}: {error}; trying a context pool of {tokens} tokens"));
+        } else {
+            return Err(error);
         }
-    };
-    browser::yield_now().await;
-    let parts =
-        Parts { tokenizer, template, options, window_tokens, trained_tokens: config.context_length_tokens };
-    start(context, request, gpu, executor, parts)
+    }
+}
+
+/// The other models give back what nobody uses of them at the moment.
+async fn make_room(context: &LoadContext) {
+    context.models.free_unclaimed();
+    let others = context.models.loaded().into_iter().filter(|(_, model)| model.is_alive());
+    for (key, model) in others {
+        if let Err(error) = model.chat.engine().shrink_pool().await {
+            context.log.debug(&format!("the cache of {} was not made smaller: {error}", key.model_id));
+        }
+    }
 }
 
 /// What a loaded model is made of besides its executor.
@@ -318,8 +257,7 @@ struct Parts {
     tokenizer: Tokenizer,
     template: ChatTemplate,
     options: ModelOptions,
-    window_tokens: u32,
-    trained_tokens: u32,
+    config: ModelConfig,
 }
 
 /// Starts the engine's loop; it ends when the model is let go of, or with the device.
@@ -330,13 +268,17 @@ fn start(
     executor: GpuExecutor,
     parts: Parts,
 ) -> Result<LoadedModel, ShellError> {
-    let Parts { tokenizer, template, options, window_tokens, trained_tokens } = parts;
+    let Parts { tokenizer, template, options, config } = parts;
     let tokenizer = Rc::new(tokenizer);
     let entropy_seed = browser::random_bits();
-    let config = EngineConfig { entropy_seed, ..EngineConfig::new(executor.limits(), window_tokens) };
-    let engine = EngineHandle::new(config, tokenizer.clone(), context.clock.clone())?;
+    let limits = executor.limits();
+    // Windows are each tab's own; the engine only knows what the model was trained for.
+    let trained_tokens = config.context_length_tokens;
+    let engine_config = EngineConfig { entropy_seed, ..EngineConfig::new(limits, trained_tokens) };
+    let engine = EngineHandle::new(engine_config, tokenizer.clone(), context.clock.clone())?;
     let (log, model_id) = (context.log.clone(), request.record.model_id.clone());
-    let (memory, last_step) = (executor.memory(), Rc::new(Cell::new(StepStats::default())));
+    let (memory, page_bytes) = (executor.memory(), executor.block_bytes());
+    let last_step = Rc::new(Cell::new(StepStats::default()));
     let watched = WatchedExecutor { inner: executor, last_step: last_step.clone() };
     let run = driver::run(engine.clone(), Box::new(watched));
     spawn_local(async move {
@@ -347,14 +289,13 @@ fn start(
     });
     let chat = ChatModel::new(ChatParts {
         model_id: request.record.model_id.clone(),
-        tokenizer,
+        tokenizer: tokenizer.clone(),
         template,
-        engine: engine.clone(),
-        // A record's and a tab's values are laid over each request.
-        sampling: SamplingDefaults::default(),
+        engine,
         identities: Rc::new(BrowserIdentities),
     });
-    Ok(LoadedModel { chat, engine, gpu: gpu.clone(), memory, last_step, options, trained_tokens })
+    let gpu = gpu.clone();
+    Ok(LoadedModel::new(chat, LoadedParts { gpu, memory, last_step, options, tokenizer, limits, page_bytes }))
 }
 
 /// The executor, which leaves the size of its last step where the model can see it.
@@ -376,23 +317,32 @@ impl Executor for WatchedExecutor {
         self.last_step.set(self.inner.step_stats());
         Ok(step)
     }
+
+    fn resize(&mut self, num_blocks: u32) -> BorrowedFuture<'_, Result<u32, ExecutorError>> {
+        self.inner.resize(num_blocks)
+    }
+
+    fn read_blocks<'a>(
+        &'a mut self,
+        blocks: &[BlockId],
+    ) -> BorrowedFuture<'a, Result<Vec<Vec<u8>>, ExecutorError>> {
+        self.inner.read_blocks(blocks)
+    }
+
+    fn write_block(&mut self, block: BlockId, bytes: &[u8]) -> Result<(), ExecutorError> {
+        self.inner.write_block(block, bytes)
+    }
+
+    fn block_bytes(&self) -> u64 {
+        self.inner.block_bytes()
+    }
 }
 
-/// Tokens of the pool that all tabs share, where the app does not say.
-fn pool_tokens(
-    config: &ModelConfig,
-    capabilities: &Capabilities,
-    window_tokens: u32,
-    element_bytes: u32,
-) -> u32 {
-    let max_bytes = if capabilities.software { MAX_POOL_BYTES_SOFTWARE } else { MAX_POOL_BYTES };
-    let fitting = max_bytes / config.kv_bytes_per_token(element_bytes).max(1);
-    // Keys, or values, of one layer are one binding at most.
-    let arena_bytes = u64::from(config.num_kv_heads) * u64::from(config.head_dim) * u64::from(element_bytes);
-    let bindable = capabilities.max_binding_bytes.min(capabilities.max_buffer_bytes) / arena_bytes.max(1);
-    let wanted = u64::from(window_tokens) * u64::from(WINDOWS_IN_POOL);
-    let tokens = wanted.min(fitting).min(bindable).max(u64::from(MIN_POOL_TOKENS));
-    u32::try_from(tokens).unwrap_or(u32::MAX)
+/// Where the model's pages are stored.
+fn page_layout(url: &str, content: &str, model: &LoadedModel) -> PageLayout {
+    let content = format!("{content}:{PAGE_FORMAT}:");
+    let layout = format!("{content}{}:{}", model.kv_type_name(), model.page_bytes());
+    PageLayout { url: url.to_owned(), layout, content }
 }
 
 /// Random UUIDs and the wall clock.
@@ -405,5 +355,9 @@ impl Identities for BrowserIdentities {
 
     fn unix_time_s(&self) -> u64 {
         (browser::wall_clock_ms() / 1000.0) as u64
+    }
+
+    fn entropy(&self) -> u64 {
+        browser::random_bits()
     }
 }

@@ -1,5 +1,6 @@
 //! JavaScript values to JSON and back. A page's message is untrusted: what cannot be JSON is an error, never a trap.
 
+use hearth_protocol::context::TabEvent;
 use hearth_protocol::push::PushMessage;
 use hearth_protocol::reply::Reply;
 use hearth_protocol::{WireError, well_formed};
@@ -78,9 +79,33 @@ impl Answers {
         }
     }
 
+    /// The way to the same page for events.
+    pub fn outlet(&self) -> Outlet {
+        Outlet { reply: self.reply.clone(), log: self.log.clone() }
+    }
+
     /// The request failed.
     pub fn fail(&self, error: WireError) {
         self.send(&Reply::failed(&self.uuid, error));
+    }
+}
+
+/// Where a page listens for what it did not ask for.
+#[derive(Clone)]
+pub struct Outlet {
+    reply: Function,
+    log: Logger,
+}
+
+impl Outlet {
+    /// Sends one event. A page that is gone hears nothing.
+    pub fn send(&self, event: TabEvent) {
+        let sent = to_js(&Reply::Event { uuid: String::new(), content: event }).and_then(|message| {
+            self.reply.call1(&JsValue::UNDEFINED, &message).map_err(|error| browser::describe(&error))
+        });
+        if let Err(reason) = sent {
+            self.log.debug(&format!("an event could not be sent: {reason}"));
+        }
     }
 }
 

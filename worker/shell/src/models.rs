@@ -12,7 +12,7 @@ use hearth_protocol::config::ModelRecord;
 use hearth_protocol::progress::InitProgressReport;
 
 use crate::error::ShellError;
-use crate::load::LoadedModel;
+use crate::loaded::LoadedModel;
 
 /// A model by what it is: two apps may give different files the same id.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -230,13 +230,13 @@ impl ModelTable {
     }
 
     /// The loaded models.
-    pub fn loaded(&self) -> Vec<Rc<LoadedModel>> {
+    pub fn loaded(&self) -> Vec<(ModelKey, Rc<LoadedModel>)> {
         let slots = self.slots.borrow();
-        let ready = |slot: &Slot| match slot {
-            Slot::Ready(model) => Some(model.clone()),
+        let ready = |(key, slot): (&ModelKey, &Slot)| match slot {
+            Slot::Ready(model) => Some((key.clone(), model.clone())),
             Slot::Loading(_) => None,
         };
-        slots.values().filter_map(ready).collect()
+        slots.iter().filter_map(ready).collect()
     }
 
     /// `client_id` no longer uses the models that `keep` does not name; those that nobody uses are let go.

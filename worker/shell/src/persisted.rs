@@ -1,5 +1,5 @@
-//! What the worker remembers across its own restarts: the app's configuration, the log level, and what each client has
-//! loaded. Small records; weights are the store's business.
+//! What the worker remembers across its own restarts: the app's configuration, the log level, and of each client
+//! what it has loaded and what was said to it last. Small records; weights are the store's business.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use hearth_protocol::config::AppConfig;
 use hearth_protocol::logging::LogLevel;
 use serde::{Deserialize, Serialize};
 
-use crate::client::LoadedRecord;
+use crate::client::ClientRecord;
 use crate::log::Logger;
 use crate::store::{StateStore, StoreError, parse_record};
 
@@ -28,20 +28,13 @@ pub struct SharedRecord {
     pub log_level: Option<LogLevel>,
 }
 
-/// What one client has loaded.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", default)]
-struct ClientRecord {
-    loaded: Vec<LoadedRecord>,
-}
-
 /// Everything that was remembered.
 #[derive(Default)]
 pub struct Restored {
     /// What all clients share.
     pub shared: SharedRecord,
-    /// Loaded models by client id.
-    pub clients: BTreeMap<String, Vec<LoadedRecord>>,
+    /// What clients had, by their ids.
+    pub clients: BTreeMap<String, ClientRecord>,
 }
 
 /// Writes and reads the records. Where nothing can be stored, a restart forgets; that is logged and no error.
@@ -74,7 +67,7 @@ impl Persisted {
             } else if let Some(id) = name.strip_prefix(CLIENT_PREFIX)
                 && let Some(record) = parse_record::<ClientRecord>(&text)
             {
-                restored.clients.insert(id.to_owned(), record.loaded);
+                restored.clients.insert(id.to_owned(), record);
             }
         }
         *self.last_shared.borrow_mut() = Some(restored.shared.clone());
@@ -91,13 +84,13 @@ impl Persisted {
         self.report(self.state.write(SHARED, &record).await);
     }
 
-    /// Remembers what a client has loaded.
-    pub async fn save_client(&self, id: &str, loaded: Vec<LoadedRecord>) {
+    /// Remembers what a client has; nothing of one that has no model.
+    pub async fn save_client(&self, id: &str, record: &ClientRecord) {
         let name = format!("{CLIENT_PREFIX}{id}");
-        if loaded.is_empty() {
+        if record.loaded.is_empty() {
             self.report(self.state.delete(&[name]).await);
         } else {
-            self.report(self.state.write(&name, &ClientRecord { loaded }).await);
+            self.report(self.state.write(&name, record).await);
         }
     }
 

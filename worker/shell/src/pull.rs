@@ -1,28 +1,21 @@
 //! web-llm's pull streams: the page asks for each chunk. Generation begins at the first pull and then runs on by itself;
 //! what has come between two pulls is given as one chunk.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 
 use hearth_protocol::WireError;
-use hearth_protocol::chat::ChatCompletionRequest;
 use hearth_protocol::completion::ChatCompletionChunk;
 
-use crate::client::LoadedRecord;
+use crate::running::Ask;
 use crate::store::Arrivals;
 
 type Item = Result<ChatCompletionChunk, WireError>;
 
-/// A request that has been checked and not begun.
-pub struct Unbegun {
-    /// The model that is to answer.
-    pub loaded: LoadedRecord,
-    /// What is asked.
-    pub request: ChatCompletionRequest,
-}
-
 enum State {
-    Ready(Box<Unbegun>),
+    /// To be begun, or to be gone on with.
+    Ready(Box<Ask>),
+    /// With the way to cancel it.
     Running(Option<Box<dyn FnOnce()>>),
     Ended,
 }
@@ -32,27 +25,53 @@ pub struct PullStream {
     state: RefCell<State>,
     items: RefCell<VecDeque<Item>>,
     arrivals: Arrivals,
+    last_pull_ms: Cell<f64>,
 }
 
 impl PullStream {
     /// A stream that begins when it is first pulled.
-    pub fn new(unbegun: Unbegun) -> Self {
+    pub fn new(ask: Ask) -> Self {
         Self {
-            state: RefCell::new(State::Ready(Box::new(unbegun))),
+            state: RefCell::new(State::Ready(Box::new(ask))),
             items: RefCell::default(),
             arrivals: Arrivals::default(),
+            last_pull_ms: Cell::new(f64::NEG_INFINITY),
         }
     }
 
-    /// At the first pull, what is to be begun; whoever gets it must [`Self::end`] the stream.
-    pub fn take_unbegun(&self) -> Option<Unbegun> {
+    /// The page reads.
+    pub fn is_pulled(&self, now_ms: f64) {
+        self.last_pull_ms.set(now_ms);
+    }
+
+    /// When the page has read last.
+    pub fn last_pull_ms(&self) -> f64 {
+        self.last_pull_ms.get()
+    }
+
+    /// Chunks that nobody has read.
+    pub fn num_waiting(&self) -> usize {
+        self.items.borrow().len()
+    }
+
+    /// At the first pull, and at the next one after [`Self::put_aside`], what is to be generated; whoever gets it must
+    /// [`Self::end`] the stream or put it aside.
+    pub fn take_ask(&self) -> Option<Ask> {
         let mut state = self.state.borrow_mut();
         match std::mem::replace(&mut *state, State::Running(None)) {
-            State::Ready(unbegun) => Some(*unbegun),
+            State::Ready(ask) => Some(*ask),
             other => {
                 *state = other;
                 None
             }
+        }
+    }
+
+    /// Nobody reads: what is left to generate waits for the next pull.
+    pub fn put_aside(&self, ask: Ask) {
+        let mut state = self.state.borrow_mut();
+        if matches!(*state, State::Running(_)) {
+            *state = State::Ready(Box::new(ask));
         }
     }
 

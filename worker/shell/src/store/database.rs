@@ -19,6 +19,10 @@ pub const MANIFESTS: &str = "manifests";
 pub const CHUNKS: &str = "chunks";
 /// The shell's own state: see [`super::state`].
 pub const STATE: &str = "state";
+/// What is known of each kept page of the cache: see [`super::pages`].
+pub const PAGES: &str = "pages";
+/// The bytes of those pages.
+pub const PAGE_BYTES: &str = "pageBytes";
 
 const DATABASE_NAME: &str = "hearth";
 /// Another page of an older version may hold the database open and refuse to close it; do not wait for it forever.
@@ -26,12 +30,14 @@ const OPEN_TIMEOUT_MS: u32 = 8_000;
 
 type SchemaStep = fn(&idb::Database) -> Result<(), idb::Error>;
 /// Step `i` brings a database from version `i` to `i + 1`. Steps that have shipped never change; new ones are appended.
-const SCHEMA_STEPS: [SchemaStep; 1] = [|database| {
-    for store in [MANIFESTS, CHUNKS, STATE] {
-        database.create_object_store(store, ObjectStoreParams::new())?;
-    }
-    Ok(())
-}];
+const SCHEMA_STEPS: [SchemaStep; 2] = [
+    |database| create_stores(database, &[MANIFESTS, CHUNKS, STATE]),
+    |database| create_stores(database, &[PAGES, PAGE_BYTES]),
+];
+
+fn create_stores(database: &idb::Database, names: &[&str]) -> Result<(), idb::Error> {
+    names.iter().try_for_each(|name| database.create_object_store(name, ObjectStoreParams::new()).map(|_| ()))
+}
 
 /// Why something was not stored or not read.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]

@@ -22,6 +22,7 @@ use super::range_request::{Identity, RequestFailure};
 use super::source::{SourceEvent, SourceOptions, SourceProgress};
 use super::stream::Arrivals;
 use crate::browser;
+use crate::pages::chain::ChainDigest;
 
 /// Large enough that a request's round trip does not matter, small enough that a few in memory do not either.
 pub const CHUNK_BYTES: u64 = 8 << 20;
@@ -64,6 +65,10 @@ pub struct File {
     pub(super) window_start: Cell<u32>,
     pub(super) in_flight: RefCell<BTreeMap<u32, SharedChunk>>,
     pub(super) stream: RefCell<Stream>,
+    /// This load has written one, which must not outlive the chunks.
+    pub(super) has_manifest: Cell<bool>,
+    /// Of all bytes; known once the file is kept as a whole.
+    pub(super) fingerprint: Cell<Option<ChainDigest>>,
     pub(super) arrivals: Arrivals,
     pub(super) on_event: Rc<dyn Fn(SourceEvent)>,
 }
@@ -128,6 +133,8 @@ impl File {
                 window_start: Cell::new(0),
                 in_flight: RefCell::default(),
                 stream: RefCell::new(Stream::None),
+                has_manifest: Cell::new(false),
+                fingerprint: Cell::new(None),
                 arrivals: Arrivals::default(),
                 on_event,
             }
@@ -144,6 +151,11 @@ impl File {
     /// Bytes of every chunk but the last.
     pub fn chunk_bytes(&self) -> u64 {
         self.chunk_bytes
+    }
+
+    /// See [`super::source::ModelSource::fingerprint`].
+    pub fn fingerprint(&self) -> Option<ChainDigest> {
+        self.fingerprint.get()
     }
 
     /// How much is here.

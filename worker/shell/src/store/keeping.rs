@@ -12,6 +12,7 @@ use super::file::File;
 use super::manifest::{self, Manifest};
 use super::range_request::RequestFailure;
 use crate::browser;
+use crate::pages::chain::ChainDigest;
 
 /// The browser's own records take room too.
 const ROOM_MARGIN_PERCENT: u64 = 105;
@@ -162,7 +163,16 @@ impl File {
             }
             manifest.complete = true;
         }
-        manifest::write(&self.database, &self.url, &manifest).await
+        if manifest.complete {
+            let digest = manifest
+                .digests
+                .iter()
+                .fold(ChainDigest::START, |all, digest| all.then_bytes(digest.as_bytes()));
+            self.fingerprint.set(Some(digest));
+        }
+        manifest::write(&self.database, &self.url, &manifest).await?;
+        self.has_manifest.set(true);
+        Ok(())
     }
 
     /// Forgets the stored part of a file that has changed.
@@ -176,7 +186,8 @@ impl File {
 
     /// Removes what was stored of a file that is not being kept.
     pub async fn remove_unless_kept(&self) {
-        if !self.caching.get() && self.complete.is_none() && !self.stored.borrow().is_empty() {
+        let has_left_something = self.has_manifest.get() || !self.stored.borrow().is_empty();
+        if !self.caching.get() && self.complete.is_none() && has_left_something {
             self.remove().await;
         }
     }

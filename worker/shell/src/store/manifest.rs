@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use wasm_bindgen::JsValue;
 
 use super::chunks;
-use super::database::{CHUNKS, Database, MANIFESTS, StoreError};
+use super::database::{CHUNKS, Database, MANIFESTS, PAGE_BYTES, PAGES, StoreError};
+use super::pages;
 
 /// What is known of a stored file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,7 +79,7 @@ pub async fn write(database: &Database, url: &str, manifest: &Manifest) -> Resul
         .await
 }
 
-/// Removes the file: its manifest and all its chunks, together.
+/// Removes the file: its manifest, all its chunks and the pages of the cache that were computed with it, together.
 ///
 /// # Errors
 /// Those of the database.
@@ -86,9 +87,11 @@ pub async fn delete_file(database: &Database, url: &str) -> Result<(), StoreErro
     let range = chunks::all_of(url)?;
     let key = JsValue::from_str(url);
     database
-        .transact(&[MANIFESTS, CHUNKS], ReadWrite, async |stores| {
+        .transact(&[MANIFESTS, CHUNKS, PAGES, PAGE_BYTES], ReadWrite, async |stores| {
             stores[0].delete(key)?.await?;
             stores[1].delete(range)?.await?;
+            stores[2].delete(pages::all_of(url)?)?.await?;
+            stores[3].delete(pages::all_of(url)?)?.await?;
             Ok(())
         })
         .await

@@ -1,4 +1,5 @@
-//! What survives the worker: weights in verified chunks, manifests written last, and the shell's own state.
+//! What survives the worker: weights in verified chunks, manifests written last, pages of the cache, and the shell's own
+//! state.
 //!
 //! Knows IndexedDB and ranged downloads. Knows neither models nor messages.
 
@@ -8,6 +9,7 @@ mod download;
 mod file;
 mod keeping;
 mod manifest;
+pub mod pages;
 mod range_request;
 mod source;
 mod state;

@@ -11,6 +11,7 @@ use js_sys::Uint8Array;
 
 use super::database::Database;
 use super::file::File;
+use crate::pages::chain::ChainDigest;
 
 /// What the owner of a source wants to know while it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +79,11 @@ impl ModelSource {
     /// Those of the download; errors of the store only mean that the next visit downloads again.
     pub async fn finish(&self) -> Result<(), SourceError> {
         self.file.finish().await
+    }
+
+    /// Tells two contents of the same URL apart. `None` until [`Self::finish`], and for a file that is not kept.
+    pub fn fingerprint(&self) -> Option<ChainDigest> {
+        self.file.fingerprint()
     }
 
     /// The load failed or was cancelled: what has arrived is kept for the next attempt, unless it is not being kept.
