@@ -4,7 +4,8 @@
 
 import { build } from "esbuild";
 import { execFile } from "node:child_process";
-import { copyFile, mkdir, rm, stat, writeFile } from "node:fs/promises";
+import { createHash } from "node:crypto";
+import { copyFile, mkdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { promisify } from "node:util";
 
 const root = new URL("../", import.meta.url);
@@ -14,8 +15,17 @@ const GLUE = path("wasm/hearth.js");
 const WASM = path("wasm/hearth_bg.wasm");
 const DIST = path("dist/");
 
+/** Enough of the digest to tell any two builds apart. */
+const HASH_DIGITS = 16;
+
 /** True when the file is there. */
 const exists = (file) => stat(file).then(() => true, () => false);
+
+/** Tells builds of the wasm apart: part of the name under which the service worker keeps it. */
+async function hashWasm() {
+  if (!(await exists(WASM))) return "none";
+  return createHash("sha256").update(await readFile(WASM)).digest("hex").slice(0, HASH_DIGITS);
+}
 
 /**
  * `hearth-wasm`: the glue as a factory. wasm-bindgen's module keeps its instance in module variables, and a module is
@@ -26,10 +36,11 @@ const gluePlugin = {
   setup(context) {
     context.onResolve({ filter: /^hearth-wasm$/ }, () => ({ path: "hearth-wasm", namespace: "hearth-wasm" }));
     context.onLoad({ filter: /.*/, namespace: "hearth-wasm" }, async () => {
+      const hash = `export const wasmHash = ${JSON.stringify(await hashWasm())};`;
       if (!(await exists(GLUE))) {
         console.error("client: wasm/hearth.js is missing; building without the engine (run `cargo hearth build`)");
         return {
-          contents: `export function createGlue() {
+          contents: `${hash} export function createGlue() {
             return { default: () => Promise.reject(new Error("this package was built without its wasm")) };
           }`,
         };
@@ -43,7 +54,7 @@ const gluePlugin = {
         // Only the default URL of the wasm uses it, and the caller always gives one.
         define: { "import.meta.url": "undefined" },
       });
-      return { contents: `export function createGlue() {\n${glue.outputFiles[0].text}\nreturn glue;\n}` };
+      return { contents: `${hash}\nexport function createGlue() {\n${glue.outputFiles[0].text}\nreturn glue;\n}` };
     });
   },
 };

@@ -5,6 +5,8 @@
 
 import type { WireError } from "./protocol.gen.js";
 
+const WORKER_LOST = "WorkerLostError";
+
 /** Every error of this package. `name` tells which one, `details` carries its numbers when it has some. */
 export class HearthError extends Error {
   /** Numbers and names behind the message, e.g. `{bytes_needed, bytes_available}`. */
@@ -29,10 +31,20 @@ export function errorFromWire(error: WireError | undefined, text: string): Heart
 /** The worker ended (killed, crashed, replaced) before it answered. The request is self-contained: it can be sent again. */
 export function workerLost(what: string): HearthError {
   return new HearthError(
-    "WorkerLostError",
+    WORKER_LOST,
     `The worker ended before ${what} was finished. Nothing needs to be reloaded: send the same request again.`,
     { retryable: true },
   );
+}
+
+/** True when the same request may be sent again: its worker ended, or its engine crashed and is being replaced. */
+export function isRetryable(error: unknown): boolean {
+  return error instanceof HearthError && error.details["retryable"] === true;
+}
+
+/** True when the worker itself ended, as opposed to an engine in a worker that lives on. */
+export function isWorkerLost(error: unknown): boolean {
+  return error instanceof HearthError && error.name === WORKER_LOST;
 }
 
 /** The engine was closed by its owner. */
@@ -101,5 +113,26 @@ export function modelNotFound(loaded: readonly string[], wanted: string, request
     `Specified model ${wanted} for ${requestName} is not found in loaded models. ` +
       "Please check if the correct model is loaded/specified. " +
       `Currently loaded models are:\n${loaded.join(",")}`,
+  );
+}
+
+/** The app's preprocessor did not give a text. `status` is the endpoint's, where it answered. */
+export function preprocessFailed(reason: string, details: Record<string, unknown>, cause?: unknown): HearthError {
+  return new HearthError(
+    "PreprocessError",
+    `The preprocessor of engineConfig.hearth.preprocess gave no text: ${reason}. It must give the text as a string (an ` +
+      "endpoint: as text/plain, or as JSON {text}).",
+    details,
+    cause === undefined ? {} : { cause },
+  );
+}
+
+/** There is no room for any part of a document beside the question. */
+export function questionTooLong(questionTokens: number, replyTokens: number, limit: number): HearthError {
+  return new HearthError(
+    "DocumentQuestionTooLongError",
+    `The question takes ${questionTokens} tokens and its answer may take ${replyTokens}; of the ${limit} tokens that this tab ` +
+      "may use nothing useful is left for the text. Shorten the question, lower maxTokens, or give the tab more room.",
+    { questionTokens, replyTokens, limit },
   );
 }

@@ -1,18 +1,21 @@
 /**
  * The service worker, ready to be registered. Owns its lifecycle and nothing else: listeners are attached at the first
- * evaluation (a browser that starts the worker for an event looks for them then), the wasm starts with the first message
- * that needs it, and each message keeps the worker alive until everything that it caused has ended.
+ * evaluation (a browser that starts the worker for an event looks for them then), the wasm is fetched once, at installation,
+ * and starts with the first message that needs it, and each message keeps the worker alive until everything that it caused has
+ * ended.
  */
 
-import { createGlue } from "hearth-wasm";
+import { createGlue, wasmHash } from "hearth-wasm";
 import { HostRunner } from "./host-runner.js";
+import { RuntimeCache } from "./runtime-cache.js";
 
 declare const self: ServiceWorkerGlobalScope;
 
-const runner = new HostRunner("service-worker", createGlue, new URL("hearth_bg.wasm", self.location.href));
+const runtime = new RuntimeCache(new URL("hearth_bg.wasm", self.location.href), wasmHash);
+const runner = new HostRunner("service-worker", createGlue, runtime);
 
-self.addEventListener("install", (event) => event.waitUntil(self.skipWaiting()));
-self.addEventListener("activate", (event) => event.waitUntil(self.clients.claim()));
+self.addEventListener("install", (event) => event.waitUntil(Promise.all([self.skipWaiting(), runtime.store()])));
+self.addEventListener("activate", (event) => event.waitUntil(Promise.all([self.clients.claim(), runtime.deleteOthers()])));
 
 self.addEventListener("message", (event) => {
   const client = event.source;

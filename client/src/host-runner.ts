@@ -1,7 +1,7 @@
 /**
  * Runs the wasm engine for whoever hosts it: a service worker or the page. Owns the instance (booted lazily, once; dropped
  * when it traps, a fresh one for the next message) and the list of what is being worked on. Every message ends on every path.
- * It looks into a message only for its envelope and for the two kinds that must work without wasm.
+ * It looks into a message only for its envelope and for the kinds that must work without wasm or are no reason to start it.
  */
 
 import { HearthError } from "./errors.js";
@@ -11,6 +11,14 @@ import type { Glue, Host, Reply } from "hearth-wasm";
 
 /** Where this host runs; tells the wasm what it may use. */
 export type HostKind = ConstructorParameters<Glue["Host"]>[0]["kind"];
+
+/** Where the wasm comes from. */
+export interface WasmSource {
+  /** For the error that names it. */
+  readonly url: URL;
+  /** The wasm itself, or where the glue is to fetch it. */
+  open(): Promise<Response> | URL;
+}
 
 /** One life of the wasm, from its start until it traps. */
 interface Instance {
@@ -31,7 +39,7 @@ interface Envelope {
 export class HostRunner {
   readonly #kind: HostKind;
   readonly #createGlue: () => Glue;
-  readonly #wasmUrl: URL;
+  readonly #wasm: WasmSource;
   /** Identity of this run of the script: a page whose requests it does not know sent them to an earlier run. */
   readonly #run = crypto.randomUUID();
   readonly #inFlight = new Map<string, number>();
@@ -40,10 +48,10 @@ export class HostRunner {
   #booting: Promise<Instance> | undefined;
   #instance: Instance | undefined;
 
-  constructor(kind: HostKind, createGlue: () => Glue, wasmUrl: URL) {
+  constructor(kind: HostKind, createGlue: () => Glue, wasm: WasmSource) {
     this.#kind = kind;
     this.#createGlue = createGlue;
-    this.#wasmUrl = wasmUrl;
+    this.#wasm = wasm;
     // Nobody outlives the page to watch it, and a held lock keeps it out of the browser's back-forward cache.
     this.#locked = kind === "page" ? Promise.resolve() : holdUntilTheEnd(runLockName(this.#run));
   }
@@ -59,6 +67,8 @@ export class HostRunner {
       if (envelope.uuid !== undefined) reply({ kind: "heartbeat", uuid: envelope.uuid });
       return;
     }
+    // News about a page, for an engine that has nothing to apply them to. One that is starting was told of the page before.
+    if (this.#booting === undefined && (envelope.kind === "hearth.tab" || envelope.kind === "hearth.watch")) return;
     const finish = this.#begin(envelope.uuid);
     try {
       const instance = await this.#boot();
@@ -109,13 +119,13 @@ export class HostRunner {
   async #start(): Promise<Instance> {
     const glue = this.#createGlue();
     try {
-      await glue.default({ module_or_path: this.#wasmUrl });
+      await glue.default({ module_or_path: await this.#wasm.open() });
     } catch (error) {
       throw new HearthError(
         "EngineStartError",
-        `The engine could not be started from ${this.#wasmUrl.href}: ${String(error)}. ` +
+        `The engine could not be started from ${this.#wasm.url.href}: ${String(error)}. ` +
           "Serve hearth_bg.wasm of the same version next to hearth-sw.js, with the type application/wasm.",
-        { url: this.#wasmUrl.href },
+        { url: this.#wasm.url.href },
         { cause: error },
       );
     }

@@ -1,6 +1,6 @@
 /** The engine in the page: web-llm's `MLCEngine`, for apps that do not want a worker. */
 
-import { EngineClient } from "./engine.js";
+import { EngineClient, Session } from "./engine.js";
 import type { Endpoint } from "./transport.js";
 import type { ChatOptions, MLCEngineConfig } from "./types.js";
 
@@ -8,7 +8,7 @@ import type { ChatOptions, MLCEngineConfig } from "./types.js";
 export class MLCEngine extends EngineClient {
   constructor(engineConfig: MLCEngineConfig = {}) {
     const wasmUrl = new URL(engineConfig.hearth?.wasmUrl ?? new URL("./hearth_bg.wasm", import.meta.url), import.meta.url);
-    super("MLCEngine", new LazyEndpoint(() => loadPageHost(wasmUrl)), engineConfig, undefined);
+    super("MLCEngine", new Session(new LazyEndpoint(() => loadPageHost(wasmUrl)), engineConfig));
   }
 }
 

@@ -6,7 +6,7 @@ import type { Endpoint } from "./transport.js";
 
 /** Starts nothing yet: the wasm boots with the first message. */
 export function createPageEndpoint(wasmUrl: URL): Endpoint {
-  const runner = new HostRunner("page", createGlue, wasmUrl);
+  const runner = new HostRunner("page", createGlue, { url: wasmUrl, open: () => wasmUrl });
   globalThis.addEventListener("unhandledrejection", (event) => {
     if (runner.reportUncaught(event.reason)) event.preventDefault();
   });

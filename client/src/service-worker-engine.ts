@@ -1,7 +1,8 @@
 /** The engine in the service worker, shared by all pages of the origin: web-llm's class and factory for it. */
 
-import { EngineClient } from "./engine.js";
+import { EngineClient, Session } from "./engine.js";
 import { activeRegistration, findContainer, ServiceWorkerEndpoint } from "./service-worker.js";
+import { thisTab } from "./tab.js";
 import type { ChatOptions, MLCEngineConfig } from "./types.js";
 
 /** How often a page pings, well under the 30 s after which a browser stops an idle service worker. */
@@ -11,7 +12,7 @@ const DEFAULT_KEEP_ALIVE_MS = 10_000;
 export class ServiceWorkerMLCEngine extends EngineClient {
   constructor(engineConfig: MLCEngineConfig = {}, keepAliveMs = DEFAULT_KEEP_ALIVE_MS, registration?: ServiceWorkerRegistration) {
     const endpoint = new ServiceWorkerEndpoint(findContainer(), registration);
-    super("ServiceWorkerMLCEngine", endpoint, engineConfig, keepAliveMs);
+    super("ServiceWorkerMLCEngine", new Session(endpoint, engineConfig, { keepAliveMs }));
   }
 }
 
@@ -22,7 +23,8 @@ export async function CreateServiceWorkerMLCEngine(
   chatOpts?: ChatOptions | ChatOptions[],
   keepAliveMs = DEFAULT_KEEP_ALIVE_MS,
 ): Promise<ServiceWorkerMLCEngine> {
-  const registration = await activeRegistration(findContainer(), engineConfig.hearth);
+  // The lock is there before the hello, so that the worker can rely on it from the first message on.
+  const [registration] = await Promise.all([activeRegistration(findContainer(), engineConfig.hearth), thisTab().lock()]);
   const engine = new ServiceWorkerMLCEngine(engineConfig, keepAliveMs, registration);
   try {
     await engine.reload(modelId, chatOpts);

@@ -4,7 +4,7 @@
  */
 
 import { engineClosed, errorFromWire } from "./errors.js";
-import type { InitProgressReport, Reply } from "./protocol.gen.js";
+import type { InitProgressReport, Reply, TabEvent } from "./protocol.gen.js";
 import type { Notices, Replies } from "./wire.js";
 
 /** The other side: a service worker, a MessagePort, or a host in this page. */
@@ -31,6 +31,8 @@ export interface RequestOptions {
   transfer?: Transferable[];
   /** Aborting rejects at once with the signal's reason and sends one `hearth.cancel`. */
   signal?: AbortSignal | undefined;
+  /** Called with the uuid that the message goes under. */
+  onSent?: ((uuid: string) => void) | undefined;
 }
 
 /** One engine's connection to one endpoint. */
@@ -39,6 +41,8 @@ export class Transport {
   onProgress: ((report: InitProgressReport) => void) | undefined;
   /** Called for every answer to a `keepAlive`. */
   onHeartbeat: (() => void) | undefined;
+  /** Called for what was done to a tab's context. */
+  onEvent: ((event: TabEvent) => void) | undefined;
 
   readonly #endpoint: Endpoint;
   readonly #pending = new Map<string, Pending>();
@@ -64,7 +68,7 @@ export class Transport {
   request<Kind extends keyof Replies>(
     kind: Kind,
     content: unknown,
-    { transfer = [], signal }: RequestOptions = {},
+    { transfer = [], signal, onSent }: RequestOptions = {},
   ): Promise<Replies[Kind]> {
     return new Promise((resolve, reject) => {
       signal?.throwIfAborted();
@@ -79,6 +83,7 @@ export class Transport {
         reject: (error) => (stopWaiting(), reject(error)),
       });
       signal?.addEventListener("abort", onAbort, { once: true });
+      onSent?.(message.uuid);
     });
   }
 
@@ -124,6 +129,9 @@ export class Transport {
         // A stock web-llm worker may leave the uuid empty; uuids that are unknown here belong to another engine of the page.
         if (reply.uuid === "" || this.#pending.has(reply.uuid)) this.onProgress?.(reply.content);
         return;
+      case "hearth.event":
+        this.onEvent?.(reply.content);
+        return;
       case "return":
         this.#take(reply.uuid)?.resolve(reply.content);
         return;
@@ -155,7 +163,15 @@ function decodeReply(data: unknown): Reply | undefined {
       return typeof content === "string" ? (data as Reply) : undefined;
     case "initProgressCallback":
       return typeof content === "object" && content !== null ? (data as Reply) : undefined;
+    case "hearth.event":
+      return isTabEvent(content) ? (data as Reply) : undefined;
     default:
       return undefined;
   }
+}
+
+/** Kinds of events that are not known here are passed on: an app may be newer than this file. */
+function isTabEvent(content: unknown): boolean {
+  if (typeof content !== "object" || content === null) return false;
+  return "type" in content && typeof content.type === "string" && "tab" in content && typeof content.tab === "string";
 }

@@ -14,11 +14,14 @@ declare module "hearth-wasm" {
 
   /** One scope of the wasm-bindgen glue. */
   export interface Glue {
-    /** Fetches, compiles and starts the wasm. */
-    default(options: { module_or_path: URL }): Promise<unknown>;
+    /** Fetches (unless it is given the response), compiles and starts the wasm. */
+    default(options: { module_or_path: URL | Response }): Promise<unknown>;
     Host: new (options: { kind: "service-worker" | "page" | "dedicated-worker" | "shared-worker" }) => Host;
   }
 
   /** Makes a fresh scope; nothing is fetched until its `default` is called. */
   export function createGlue(): Glue;
+
+  /** Hash of the wasm's content, in hexadecimal digits. */
+  export const wasmHash: string;
 }

@@ -3,7 +3,22 @@
  * (protocol.gen.ts).
  */
 
-import type { AppConfig, ChatCompletion, HelloReply, LogLevel, UsageReport } from "./protocol.gen.js";
+import type {
+  AppConfig,
+  AppendReply,
+  ChatCompletion,
+  CloseContent,
+  CompressedText,
+  ContextUsage,
+  HelloReply,
+  LogLevel,
+  PoolReport,
+  TabContent,
+  TabReport,
+  TextChunk,
+  UsageReport,
+  WatchContent,
+} from "./protocol.gen.js";
 
 /** Requests with a `return`, and its content. */
 export interface Replies {
@@ -16,6 +31,14 @@ export interface Replies {
   "hearth.hello": HelloReply;
   "hearth.alive": AliveReply;
   "hearth.usage": UsageReport;
+  "hearth.context": ContextUsage;
+  "hearth.tabs": TabReport[];
+  "hearth.pool": PoolReport;
+  "hearth.measure": number;
+  "hearth.append": AppendReply;
+  "hearth.fork": null;
+  "hearth.chunk": TextChunk[];
+  "hearth.compress": CompressedText;
   /** Answered on the port that goes with it; its uuid only carries progress and early failures. */
   "hearth.stream": null;
 }
@@ -27,6 +50,9 @@ export interface Notices {
   interruptGenerate: null;
   keepAlive: undefined;
   "hearth.cancel": { uuid: string };
+  "hearth.close": CloseContent;
+  "hearth.tab": TabContent;
+  "hearth.watch": WatchContent;
 }
 
 /** Content of `hearth.alive`, answered by the script around the wasm: it must work while the wasm boots or has trapped. */
@@ -44,4 +70,9 @@ export interface AliveReply {
 /** Name of the Web Lock that a run of the worker holds until it ends. */
 export function runLockName(run: string): string {
   return `hearth-run:${run}`;
+}
+
+/** Name of the Web Lock that a page holds for as long as it lives: the worker that gets it knows that the tab is gone. */
+export function tabLockName(tab: string): string {
+  return `hearth-tab:${tab}`;
 }

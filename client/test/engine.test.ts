@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
 import type { ChatCompletionChunk, ChatCompletionRequestBase } from "../src/types.js";
-import { chunk, Peer, settle, TestEngine } from "./peer.js";
+import { chunk, Peer, settle, snapshot, TestEngine } from "./peer.js";
 
 let peer: Peer;
 let engine: TestEngine;
@@ -23,8 +23,9 @@ test("settings_are_sent_before_anything_else", async () => {
   const second = new TestEngine(peer.endpoint, { appConfig, logLevel: "INFO" });
   await second.reload("y");
   assert.deepEqual(peer.kinds(), ["setAppConfig", "setLogLevel", "reload"]);
-  assert.deepEqual(peer.arrived[0]?.content, appConfig);
-  assert.equal(peer.arrived[1]?.content, "INFO");
+  assert.equal(peer.kinds("all")[0], "hearth.hello");
+  assert.deepEqual((await peer.received("setAppConfig")).content, appConfig);
+  assert.equal((await peer.received("setLogLevel")).content, "INFO");
   second.close();
 });
 
@@ -44,13 +45,14 @@ test("a_request_without_streaming_returns_what_the_worker_returns", async () => 
   const reply = await engine.chat.completions.create({ messages, temperature: 0 });
   assert.equal(reply.choices[0]?.message.content, "hello");
   const { content } = await peer.received("chatCompletionNonStreaming");
-  assert.deepEqual(content, { request: { messages, temperature: 0 }, modelId: ["a"], chatOpts: undefined });
+  assert.deepEqual(content, { request: { messages, temperature: 0 }, modelId: ["a"] });
 });
 
 test("a_streaming_request_sends_one_port_and_yields_what_comes_on_it", async () => {
   await engine.reload("a");
   peer.on("hearth.stream", ({ port }) => {
-    port?.postMessage({ type: "chunks", chunks: [chunk("he"), chunk("llo")] });
+    port?.postMessage({ type: "begin", snapshot: snapshot() });
+    port?.postMessage({ type: "chunks", chunks: [chunk("he"), chunk("llo")], tokens: [5, 6] });
     port?.postMessage({ type: "end" });
   });
   let text = "";
@@ -152,7 +154,7 @@ test("the_small_calls_send_web_llms_messages", async () => {
   engine.interruptGenerate();
   engine.setLogLevel("DEBUG");
   await peer.received("setLogLevel");
-  const sent = peer.arrived.map(({ kind, content }) => [kind, content]);
+  const sent = peer.arrived.filter(({ kind }) => kind !== "hearth.hello").map(({ kind, content }) => [kind, content]);
   assert.deepEqual(sent, [
     ["getMessage", { modelId: undefined }],
     ["runtimeStatsText", { modelId: "m" }],

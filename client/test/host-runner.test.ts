@@ -18,7 +18,8 @@ function runnerOver(lives: Handle[], start: () => Promise<unknown> = () => Promi
       readonly handleMessage: Handle = lives[Math.min(numBoots, lives.length) - 1] ?? (() => Promise.resolve());
     },
   });
-  return { runner: new HostRunner("page", createGlue, new URL("https://x/hearth_bg.wasm")), numBoots: () => numBoots };
+  const url = new URL("https://x/hearth_bg.wasm");
+  return { runner: new HostRunner("page", createGlue, { url, open: () => url }), numBoots: () => numBoots };
 }
 
 const echo: Handle = (clientId, data, _port, reply) => {
@@ -57,6 +58,28 @@ test("a_ping_is_answered_without_booting_and_by_the_host_once_it_runs", async ()
   await runner.handle("t", message("2"), undefined, reply);
   await runner.handle("t", { kind: "keepAlive", uuid: "3" }, undefined, reply);
   assert.deepEqual(replies[2], { clientId: "t", data: { kind: "keepAlive", uuid: "3" } });
+});
+
+for (const kind of ["hearth.tab", "hearth.watch"]) {
+  test(`news_about_a_page_is_no_reason_to_start_the_engine_and_reaches_one_that_starts_or_runs: ${kind}`, async () => {
+    const { runner, numBoots } = runnerOver([echo]);
+    const { replies, reply } = collector();
+    await runner.handle("t", message("1", kind), undefined, reply);
+    assert.deepEqual([replies, numBoots()], [[], 0]);
+    await Promise.all([runner.handle("t", message("2", "hearth.hello"), undefined, reply), runner.handle("t", message("3", kind), undefined, reply)]);
+    assert.deepEqual([replies.length, numBoots(), replies[1]], [2, 1, { clientId: "t", data: message("3", kind) }]);
+    await runner.handle("t", message("4", kind), undefined, reply);
+    assert.equal(replies.length, 3);
+  });
+}
+
+test("the_wasm_is_what_its_source_gives", async () => {
+  const given: unknown[] = [];
+  const wasm = new Response("wasm");
+  const glue: Glue = { default: async (options) => void given.push(options.module_or_path), Host: class { handleMessage = echo; } };
+  const runner = new HostRunner("page", () => glue, { url: new URL("https://x/y.wasm"), open: async () => wasm });
+  await runner.handle("t", message("1"), undefined, () => undefined);
+  assert.deepEqual(given, [wasm]);
 });
 
 test("a_wasm_that_cannot_be_fetched_is_a_typed_error_and_is_tried_again", async () => {

@@ -1,8 +1,10 @@
 /** A scripted other end: a real MessageChannel, what has arrived on it, and canned answers by kind. */
 
-import { EngineClient } from "../src/engine.js";
+import { EngineClient, Session } from "../src/engine.js";
+import { PageTab } from "../src/tab.js";
 import type { Endpoint } from "../src/transport.js";
-import type { MLCEngineConfig } from "../src/types.js";
+import type { ChatCompletionChunk, CompletionUsage, MLCEngineConfig } from "../src/types.js";
+import type { ReplySnapshot } from "../src/protocol.gen.js";
 
 /** A message as it arrived. */
 export interface Arrived {
@@ -11,6 +13,9 @@ export interface Arrived {
   content: unknown;
   port: MessagePort | undefined;
 }
+
+/** What engines say without being asked. */
+const OWN_KINDS = new Set(["hearth.hello", "hearth.tab"]);
 
 export class Peer {
   readonly arrived: Arrived[] = [];
@@ -57,9 +62,10 @@ export class Peer {
     this.#far.postMessage(message);
   }
 
-  /** The kinds that have arrived, in order. */
-  kinds(): string[] {
-    return this.arrived.map(({ kind }) => kind);
+  /** The kinds that have arrived, in order; without those that an engine sends by itself unless `all` are wanted. */
+  kinds(which: "asked" | "all" = "asked"): string[] {
+    const kinds = this.arrived.map(({ kind }) => kind);
+    return which === "all" ? kinds : kinds.filter((kind) => !OWN_KINDS.has(kind));
   }
 
   /** The `count`-th message of this kind (from 1), once it has come. */
@@ -80,10 +86,13 @@ export class Peer {
 
 /** The Web Locks of a worker's runs: `free` is the run's end. (Node has none before version 24.) */
 export class FakeLocks {
+  /** Every name that was asked for, in order. */
+  readonly asked: string[] = [];
   readonly #waiting = new Map<string, (() => unknown)[]>();
 
   request(name: string, ...rest: unknown[]): Promise<undefined> {
     const callback = rest.at(-1) as () => unknown;
+    this.asked.push(name);
     this.#waiting.set(name, [...(this.#waiting.get(name) ?? []), callback]);
     return new Promise(() => undefined);
   }
@@ -96,8 +105,8 @@ export class FakeLocks {
 
 /** The engine over any endpoint. */
 export class TestEngine extends EngineClient {
-  constructor(endpoint: Endpoint, config: MLCEngineConfig = {}, keepAliveMs?: number, locks?: FakeLocks) {
-    super("TestEngine", endpoint, config, keepAliveMs, locks);
+  constructor(endpoint: Endpoint, config: MLCEngineConfig = {}, keepAliveMs?: number, locks?: FakeLocks, tab = new PageTab({})) {
+    super("TestEngine", new Session(endpoint, config, { keepAliveMs, locks, tab }));
   }
 }
 
@@ -106,13 +115,42 @@ export async function settle(): Promise<void> {
   for (let turn = 0; turn < 10; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
 }
 
+/** What all chunks of a reply have. */
+const REPLY = { id: "id", object: "chat.completion.chunk", created: 0, model: "m" } as const;
+
 /** A chunk with this text. */
-export function chunk(text: string): unknown {
+export function chunk(text: string): ChatCompletionChunk {
+  return { ...REPLY, choices: [{ index: 0, delta: { role: "assistant", content: text }, finish_reason: null }] };
+}
+
+/** The chunk that ends a reply. */
+export function finish(reason: "stop" | "length" | "abort" = "stop"): ChatCompletionChunk {
+  return { ...REPLY, choices: [{ index: 0, delta: {}, finish_reason: reason }] };
+}
+
+/** The chunk with the usage. */
+export function usage(promptTokens: number, completionTokens: number, cachedTokens = 0): ChatCompletionChunk {
+  return { ...REPLY, choices: [], usage: usageOf(promptTokens, completionTokens, cachedTokens) };
+}
+
+/** What a reply cost. */
+export function usageOf(promptTokens: number, completionTokens: number, cachedTokens = 0): CompletionUsage {
   return {
-    id: "id",
-    object: "chat.completion.chunk",
-    created: 0,
-    model: "m",
-    choices: [{ index: 0, delta: { role: "assistant", content: text }, finish_reason: null }],
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+    prompt_tokens_details: { cached_tokens: cachedTokens },
+    extra: {
+      e2e_latency_s: 1,
+      prefill_tokens_per_s: 1,
+      decode_tokens_per_s: 1,
+      time_to_first_token_s: 1,
+      time_per_output_token_s: 1,
+    },
   };
+}
+
+/** A snapshot with these tokens generated. */
+export function snapshot(...tokens: number[]): ReplySnapshot {
+  return { id: "id", created: 0, seed: 7, prompt: [1, 2, 3], tokens, contextTokens: 512, report: { window: 512, used: 3 } };
 }

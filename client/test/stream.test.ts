@@ -1,42 +1,53 @@
 import assert from "node:assert/strict";
 import { afterEach, beforeEach, test } from "node:test";
-import { PushStream } from "../src/stream.js";
-import { settle } from "./peer.js";
+import { isRetryable } from "../src/errors.js";
+import { openReply } from "../src/reply-stream.js";
+import type { PushStream } from "../src/stream.js";
+import type { ChatCompletionChunk } from "../src/types.js";
+import { chunk, settle, snapshot } from "./peer.js";
 
 let worker: MessagePort;
-let page: MessagePort;
 let fromPage: unknown[];
 let workerSawClose: boolean;
 let numSettled: number;
 
 beforeEach(() => {
-  const { port1, port2 } = new MessageChannel();
-  page = port1;
-  worker = port2;
   fromPage = [];
   workerSawClose = false;
   numSettled = 0;
-  worker.addEventListener("message", (event: MessageEvent<unknown>) => fromPage.push(event.data));
-  worker.addEventListener("close", () => {
-    workerSawClose = true;
-  });
-  worker.start();
 });
-afterEach(() => {
-  page.close();
-  worker.close();
-});
+afterEach(() => worker.close());
 
-function open(signal?: AbortSignal): PushStream<string> {
-  return new PushStream<string>(page, signal, () => {
-    numSettled += 1;
+function open(signal?: AbortSignal, maxResends = 0): PushStream<ChatCompletionChunk> {
+  return openReply({
+    open: (_resume, port) => {
+      worker = port;
+      worker.addEventListener("message", (event: MessageEvent<unknown>) => fromPage.push(event.data));
+      worker.addEventListener("close", () => {
+        workerSawClose = true;
+      });
+      worker.start();
+      worker.postMessage({ type: "begin", snapshot: snapshot() });
+      return { uuid: "u", close: () => undefined };
+    },
+    canSendAgain: isRetryable,
+    forget: () => undefined,
+    isInterrupted: () => false,
+    maxResends,
+    wantsUsage: false,
+    signal,
+    onSettled: () => {
+      numSettled += 1;
+    },
   });
 }
-const chunks = (...texts: string[]): void => worker.postMessage({ type: "chunks", chunks: texts });
+const chunks = (...texts: string[]): void => worker.postMessage({ type: "chunks", chunks: texts.map(chunk), tokens: [] });
+const yields = (text: string): unknown => ({ done: false, value: chunk(text) });
+const text = (part: ChatCompletionChunk): string => part.choices[0]?.delta.content ?? "";
 
-async function readAll(stream: AsyncIterable<string>): Promise<string[]> {
+async function readAll(stream: AsyncIterable<ChatCompletionChunk>): Promise<string[]> {
   const texts: string[] = [];
-  for await (const text of stream) texts.push(text);
+  for await (const part of stream) texts.push(text(part));
   return texts;
 }
 
@@ -57,8 +68,8 @@ test("concurrent_next_calls_are_answered_in_their_order", async () => {
   chunks("a", "b");
   worker.postMessage({ type: "end" });
   assert.deepEqual(await Promise.all(reads), [
-    { done: false, value: "a" },
-    { done: false, value: "b" },
+    yields("a"),
+    yields("b"),
     { done: true, value: undefined },
     { done: true, value: undefined },
   ]);
@@ -67,8 +78,8 @@ test("concurrent_next_calls_are_answered_in_their_order", async () => {
 test("break_cancels_once_and_closes_the_port", async () => {
   const stream = open();
   chunks("a", "b");
-  for await (const text of stream) {
-    assert.equal(text, "a");
+  for await (const part of stream) {
+    assert.equal(text(part), "a");
     break;
   }
   await settle();
@@ -79,7 +90,7 @@ test("an_exception_in_the_loop_cancels", async () => {
   const stream = open();
   chunks("a");
   await assert.rejects(async () => {
-    for await (const text of stream) throw new Error(`cannot use ${text}`);
+    for await (const part of stream) throw new Error(`cannot use ${text(part)}`);
   }, /cannot use a/);
   await settle();
   assert.deepEqual(fromPage, [{ type: "cancel" }]);
@@ -117,7 +128,7 @@ test("aborting_drops_what_had_arrived_and_was_not_read", async () => {
   const controller = new AbortController();
   const stream = open(controller.signal);
   chunks("a", "b");
-  assert.deepEqual(await stream.next(), { done: false, value: "a" });
+  assert.deepEqual(await stream.next(), yields("a"));
   controller.abort(new Error("enough"));
   await assert.rejects(stream.next(), /enough/);
 });
@@ -144,7 +155,7 @@ test("an_error_comes_after_the_chunks_that_came_before_it_and_only_once", async 
   chunks("a");
   worker.postMessage({ type: "error", error: { name: "DeviceLostError", message: "gone", details: { step: 3 } } });
   await settle();
-  assert.deepEqual(await stream.next(), { done: false, value: "a" });
+  assert.deepEqual(await stream.next(), yields("a"));
   await assert.rejects(stream.next(), { name: "DeviceLostError", message: "gone", details: { step: 3 } });
   assert.deepEqual(await stream.next(), { done: true, value: undefined });
 });
@@ -153,7 +164,7 @@ test("a_port_that_closes_without_an_end_means_that_the_worker_is_gone", async ()
   const stream = open();
   chunks("a");
   worker.close();
-  assert.deepEqual(await stream.next(), { done: false, value: "a" });
+  assert.deepEqual(await stream.next(), yields("a"));
   await assert.rejects(stream.next(), { name: "WorkerLostError" });
 });
 
@@ -165,7 +176,9 @@ test("a_port_that_closes_after_the_end_is_a_normal_end", async () => {
   assert.deepEqual(await readAll(stream), ["a"]);
 });
 
-for (const message of [null, 7, {}, { type: "surprise" }, { type: "chunks", chunks: "abc" }, { type: "error" }]) {
+for (const message of [null, 7, {}, { type: "surprise" }, { type: "chunks", chunks: "abc", tokens: [] },
+  { type: "chunks", chunks: ["a"], tokens: [] }, { type: "chunks", chunks: [], tokens: ["a"] }, { type: "chunks", chunks: [] },
+  { type: "begin" }, { type: "begin", snapshot: { tokens: "none" } }, { type: "error" }, { type: "error", error: null }]) {
   test(`a_message_that_cannot_be_read_ends_the_stream_with_an_error: ${JSON.stringify(message)}`, async () => {
     const stream = open();
     worker.postMessage(message);
@@ -177,7 +190,7 @@ test("a_stream_can_be_read_in_pieces_but_not_twice", async () => {
   const stream = open();
   chunks("a", "b");
   worker.postMessage({ type: "end" });
-  assert.deepEqual(await stream.next(), { done: false, value: "a" });
+  assert.deepEqual(await stream.next(), yields("a"));
   assert.deepEqual(await readAll(stream), ["b"]);
   await assert.rejects(readAll(stream), { name: "StreamConsumedError" });
 });
