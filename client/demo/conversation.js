@@ -1,36 +1,36 @@
-// The conversation on the page: its turns, following the newest text, and what is kept when the tab is reloaded.
+// One conversation on the page: its turns, following the newest text, and where the model's view of it begins. Where there are
+// several branches each has a conversation of its own, and only one of them is shown.
 
-import { byId } from "./dom.js";
+import { byId, make } from "./dom.js";
 import { renderMarkdown } from "./markdown.js";
-
-const KEY = "hearth-demo-conversation";
 
 /** This close to the bottom counts as reading along. */
 const FOLLOW_PIXELS = 80;
 
+/** @typedef {{role: "user" | "assistant", content: string}} Message */
+
 export class Conversation {
-  /** @type {{role: "user" | "assistant", content: string}[]} */
+  /** @type {Message[]} */
   messages = [];
-  #list = byId("conversation");
+  /** Called when a message is added or dropped. */
+  onChange = () => undefined;
+  /** Called with the number of messages up to and including an answer that a branch shall begin after. @type {(end: number) => void} */
+  onBranch = () => undefined;
+  element = make("ol", { className: "conversation", "aria-label": "Conversation" });
   #latest = byId("latest");
   #isFollowing = true;
+  /** The list items of `messages`, in their order. @type {HTMLElement[]} */
+  #turns = [];
+  #horizon = make("li", { className: "horizon", role: "note" });
 
   constructor() {
     addEventListener("scroll", () => this.#noticeScroll(), { passive: true });
     this.#latest.addEventListener("click", () => this.follow());
   }
 
-  /** Shows again what this tab had before it was reloaded. */
-  restore() {
-    let saved;
-    try {
-      saved = JSON.parse(sessionStorage.getItem(KEY) ?? "[]");
-    } catch {
-      return;
-    }
-    if (!Array.isArray(saved)) return;
-    for (const { role, content } of saved) {
-      if (typeof content !== "string" || (role !== "user" && role !== "assistant")) return this.clear();
+  /** Shows messages of an earlier time. @param {Message[]} messages */
+  restore(messages) {
+    for (const { role, content } of messages) {
       if (role === "user") this.addUser(content);
       else this.addAssistant().finish(content);
     }
@@ -38,33 +38,33 @@ export class Conversation {
 
   clear() {
     this.messages = [];
-    this.#list.replaceChildren();
-    this.#save();
+    this.#turns = [];
+    this.element.replaceChildren();
+    this.onChange();
   }
 
   /** @param {string} text */
   addUser(text) {
-    this.messages.push({ role: "user", content: text });
     const turn = this.#addTurn("user", "You said:");
-    const body = document.createElement("div");
-    body.className = "text";
-    body.textContent = text;
-    turn.append(body);
-    this.#save();
+    turn.append(make("div", { className: "text" }, text));
+    this.#keep(turn, { role: "user", content: text });
     this.follow();
   }
 
   /** Drops the last answer, which failed or is asked for again. */
   dropAnswer() {
-    if (this.messages.at(-1)?.role === "assistant") this.messages.pop();
-    if (this.#list.lastElementChild?.classList.contains("assistant")) this.#list.lastElementChild.remove();
+    if (this.messages.at(-1)?.role === "assistant") {
+      this.messages.pop();
+      this.#turns.pop();
+    }
+    if (this.element.lastElementChild?.classList.contains("assistant")) this.element.lastElementChild.remove();
+    this.onChange();
   }
 
   /** An answer that is being written. */
   addAssistant() {
     const turn = this.#addTurn("assistant", "The model said:");
-    const body = document.createElement("div");
-    body.className = "text";
+    const body = make("div", { className: "text" });
     turn.append(body);
     turn.setAttribute("aria-busy", "true");
     let frame = 0;
@@ -86,52 +86,70 @@ export class Conversation {
         text = final;
         draw();
         turn.removeAttribute("aria-busy");
-        if (note !== undefined) {
-          const line = document.createElement("p");
-          line.className = "note";
-          line.textContent = note;
-          turn.append(line);
-        }
         if (final === "" && note === undefined) return turn.remove();
-        if (final !== "") this.messages.push({ role: "assistant", content: final });
-        this.#save();
+        if (final !== "") {
+          this.#keep(turn, { role: "assistant", content: final });
+          turn.append(this.#branchButton(this.messages.length));
+        }
+        if (note !== undefined) turn.append(make("p", { className: "note" }, note));
+        if (this.#isFollowing) this.#scrollDown();
       },
     };
   }
 
+  /** Marks what the model no longer sees, and says why. @param {number} numMessages left out, from the start @param {string} text */
+  showHorizon(numMessages, text) {
+    for (const [place, turn] of this.#turns.entries()) turn.classList.toggle("unseen", place < numMessages);
+    this.#horizon.replaceChildren(make("p", {}, text));
+    const first = this.#turns[numMessages] ?? this.#turns.at(-1);
+    if (first !== undefined) this.element.insertBefore(this.#horizon, first);
+    if (this.#isFollowing) this.#scrollDown();
+  }
+
+  /** The model saw everything. */
+  hideHorizon() {
+    this.#horizon.remove();
+    for (const turn of this.#turns) turn.classList.remove("unseen");
+  }
+
   /** Goes to the newest text and stays there. */
   follow() {
+    if (!this.#isShown) return;
     this.#isFollowing = true;
     this.#latest.hidden = true;
     this.#scrollDown();
   }
 
+  get #isShown() {
+    return this.element.isConnected && this.element.offsetParent !== null;
+  }
+
+  #keep(turn, message) {
+    this.messages.push(message);
+    this.#turns.push(turn);
+    this.onChange();
+  }
+
   #addTurn(role, who) {
-    const turn = document.createElement("li");
-    turn.className = `turn ${role}`;
-    const speaker = document.createElement("p");
-    speaker.className = "who hidden";
-    speaker.textContent = who;
-    turn.append(speaker);
-    this.#list.append(turn);
+    const turn = make("li", { className: `turn ${role}` }, make("p", { className: "who hidden" }, who));
+    this.element.append(turn);
     return turn;
   }
 
+  #branchButton(end) {
+    const button = make("button", { type: "button", className: "branch-here", title: "Goes on from here in a second conversation; this one stays as it is" }, "Branch");
+    button.addEventListener("click", () => this.onBranch(end));
+    return button;
+  }
+
   #noticeScroll() {
+    if (!this.#isShown) return;
     const page = document.documentElement;
     this.#isFollowing = page.scrollHeight - page.scrollTop - page.clientHeight < FOLLOW_PIXELS;
     this.#latest.hidden = this.#isFollowing;
   }
 
   #scrollDown() {
-    document.documentElement.scrollTop = document.documentElement.scrollHeight;
-  }
-
-  #save() {
-    try {
-      sessionStorage.setItem(KEY, JSON.stringify(this.messages));
-    } catch {
-      // Full or forbidden storage only means that a reload forgets the conversation.
-    }
+    if (this.#isShown) document.documentElement.scrollTop = document.documentElement.scrollHeight;
   }
 }

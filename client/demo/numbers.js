@@ -1,21 +1,25 @@
 // The line of numbers: what this tab does and holds.
 
-import { byId } from "./dom.js";
+import { byId, count } from "./dom.js";
+import { ContextMeter } from "./context-meter.js";
 
-/** How often the pool is asked while an answer is written. */
+/** How often the worker is asked while an answer is written. */
 const INTERVAL_MS = 1_000;
 
 export class Numbers {
-  #engine;
+  #meter = new ContextMeter();
+  #engineOfShown;
+  #isAsking = false;
   #timer;
 
-  /** @param {{poolUsage(): Promise<import("../dist/index.js").UsageReport>}} engine */
-  constructor(engine) {
-    this.#engine = engine;
+  /** @param {() => Promise<any>} engineOfShown the engine of the branch that is shown */
+  constructor(engineOfShown) {
+    this.#engineOfShown = engineOfShown;
   }
 
   /** An answer begins. */
   start() {
+    clearInterval(this.#timer);
     this.#timer = setInterval(() => void this.refresh(), INTERVAL_MS);
     void this.refresh();
   }
@@ -34,19 +38,33 @@ export class Numbers {
   /** The worker's own figures of an answer. */
   showUsage(usage) {
     this.#showSpeed(usage.extra.decode_tokens_per_s);
-    byId("cached").textContent = String(usage.prompt_tokens_details?.cached_tokens ?? 0);
+    this.showReused(usage.prompt_tokens_details?.cached_tokens ?? 0);
+  }
+
+  /** @param {number} numTokens that did not have to be read again */
+  showReused(numTokens) {
+    byId("cached").textContent = count(numTokens);
   }
 
   clear() {
-    for (const id of ["speed", "context", "pages", "cached"]) byId(id).textContent = "–";
+    for (const id of ["speed", "pages", "cached"]) byId(id).textContent = "–";
+    this.#meter.clear();
   }
 
   async refresh() {
+    if (this.#isAsking) return;
+    this.#isAsking = true;
     // These numbers are only shown: where they cannot be had, the last ones stay.
-    const usage = await this.#engine.poolUsage().catch(() => undefined);
-    if (usage === undefined) return;
-    byId("context").textContent = `${usage.contextTokens} / ${usage.windowTokens}`;
-    byId("pages").textContent = `${usage.pagesHeld} / ${usage.pagesTotal}`;
+    try {
+      const engine = await this.#engineOfShown();
+      const [context, pool] = await Promise.all([engine.contextUsage(), engine.poolUsage()]);
+      this.#meter.show(context);
+      byId("pages").textContent = `${count(Math.round(context.pagesHeld))} / ${count(pool.pagesTotal)}`;
+    } catch {
+      // Asked again with the next answer.
+    } finally {
+      this.#isAsking = false;
+    }
   }
 
   #showSpeed(tokensPerSecond) {

@@ -2,36 +2,13 @@
 
 import { expect, test, type Page } from "@playwright/test";
 import { TestServer } from "../server.mjs";
+import { ANSWER_MS, answers, ask, beGreedy, expectNames, open as openDemo, openPanel, panel } from "../support/demo.ts";
 
 const server = new TestServer();
 test.beforeAll(() => server.start());
 test.afterAll(() => server.stop());
 
-/** Loading 98 MB and answering on a software GPU takes its time. */
-const ANSWER_MS = 120_000;
-
-async function open(page: Page): Promise<void> {
-  await page.goto(`${server.origin}/demo/`);
-  const trouble = page.getByRole("alert");
-  await expect(page.locator("#send:enabled").or(trouble)).toBeVisible({ timeout: ANSWER_MS });
-  // Its text is in the failure then, at once.
-  if (await trouble.isVisible()) expect(await trouble.textContent()).toBe("");
-}
-
-/** Greedy and short, so that the text is known. */
-async function beGreedy(page: Page, maxTokens: number): Promise<void> {
-  await page.getByText("Settings").click();
-  await page.getByLabel("Randomness").fill("0");
-  await page.getByLabel("Longest answer").fill(String(maxTokens));
-  await page.keyboard.press("Escape");
-}
-
-async function ask(page: Page, text: string): Promise<void> {
-  await page.getByLabel("Message", { exact: true }).fill(text);
-  await page.keyboard.press("Enter");
-}
-
-const answers = (page: Page) => page.locator(".turn.assistant:not([aria-busy]) .text");
+const open = (page: Page) => openDemo(page, server.origin);
 
 /** Renders markdown in the page and returns its HTML. */
 async function render(page: Page, texts: string[]): Promise<string[]> {
@@ -167,7 +144,7 @@ test.describe("without a model", () => {
           const [low, high] = [luminance(a), luminance(b)].sort((x, y) => x - y);
           return (high! + 0.05) / (low! + 0.05);
         };
-        const pairs = [["--ink", "--paper"], ["--ink", "--warm"], ["--soft", "--paper"], ["--soft", "--raised"], ["--soft", "--sunk"], ["--ember-ink", "--ember"], ["--ember", "--raised"], ["--bad", "--raised"]];
+        const pairs = [["--ink", "--paper"], ["--ink", "--warm"], ["--soft", "--paper"], ["--soft", "--raised"], ["--soft", "--sunk"], ["--ember-ink", "--ember"], ["--ember", "--raised"], ["--bad", "--raised"], ["--ember", "--paper"], ["--soft", "--warm"], ...Array.from({ length: 9 }, (_, at) => ["--tab-ink", `--tab-${at}`])];
         return pairs.map(([a, b]) => ({ pair: `${a} on ${b}`, ratio: ratio(a!, b!) }));
       });
       for (const { pair, ratio } of contrasts) expect(ratio, pair).toBeGreaterThanOrEqual(4.5);
@@ -180,10 +157,41 @@ test.describe("without a model", () => {
     await expect(page.getByRole("heading", { level: 1 })).toHaveText(/Hearth/);
     await expect(page.getByRole("progressbar")).toHaveAccessibleName("Loading the model");
     await page.getByText("Settings").click();
-    for (const control of await page.locator("button:visible, input:visible, textarea:visible").all()) {
-      await expect(control).toHaveAccessibleName(/\S/);
-    }
+    await expectNames(page);
+    await page.keyboard.press("Escape");
+    await openPanel(page);
+    await expectNames(page);
+    await page.getByRole("link", { name: "Document" }).click();
+    await expect(page.getByRole("heading", { name: "Ask a long document" })).toBeVisible();
+    await expectNames(page);
+    const ids = await page.evaluate(() => [...document.querySelectorAll("[id]")].map(({ id }) => id));
+    expect(new Set(ids).size, "ids are unique").toBe(ids.length);
+    await expect(page.locator("#events-spoken")).toHaveAttribute("aria-live", "polite");
     await expect(page.locator("#spoken")).toHaveAttribute("aria-live", "polite");
+  });
+
+  test("whatever has the focus shows it, in both views and in the panel", async ({ page }) => {
+    await page.goto(`${server.origin}/demo/`);
+    await openPanel(page);
+    for (const view of ["Chat", "Document"]) {
+      await page.getByRole("link", { name: view, exact: true }).click();
+      const bare = await page.evaluate(() => {
+        for (const details of document.querySelectorAll("details")) details.open = true;
+        const controls = document.querySelectorAll<HTMLElement>("a, button, input, select, textarea, summary, canvas");
+        const found: string[] = [];
+        for (const control of controls) {
+          if (!control.checkVisibility() || control.tabIndex < 0 || control.matches(":disabled")) continue;
+          // As from the keyboard, so that the browser finds showing the focus in place.
+          control.focus({ focusVisible: true } as FocusOptions);
+          const shown = control.closest<HTMLElement>(".composer") ?? control;
+          const { outlineStyle, borderTopColor } = getComputedStyle(shown);
+          const isShown = shown === control ? outlineStyle !== "none" : borderTopColor === getComputedStyle(document.querySelector(".brand svg")!).fill;
+          if (document.activeElement !== control || !isShown) found.push(control.outerHTML.slice(0, 80));
+        }
+        return found;
+      });
+      expect(bare, view).toEqual([]);
+    }
   });
 
   test("a phone shows everything without scrolling sideways", async ({ page }) => {
@@ -192,6 +200,17 @@ test.describe("without a model", () => {
     await page.getByText("Settings").click();
     expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320);
     await expect(page.getByLabel("Longest answer")).toBeInViewport();
+    await page.keyboard.press("Escape");
+    await expect(panel(page)).toBeHidden();
+    await openPanel(page);
+    await expect(page.getByRole("button", { name: "Close the panel" })).toBeInViewport({ ratio: 1 });
+    await expect(panel(page)).toBeInViewport({ ratio: 0.99 });
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320);
+    await page.getByRole("button", { name: "Close the panel" }).click();
+    await page.getByRole("link", { name: "Document" }).click();
+    await page.getByRole("button", { name: "Load the sample" }).click();
+    await expect(page.getByLabel("Question", { exact: true })).not.toHaveValue("");
+    expect(await page.evaluate(() => document.documentElement.scrollWidth)).toBeLessThanOrEqual(320);
   });
 });
 
@@ -204,8 +223,9 @@ test.describe("with the model", () => {
     await ask(page, "What is the capital of France?");
     await expect(answers(page)).toContainText("Paris", { timeout: ANSWER_MS });
     await expect(page.locator("#speed")).toHaveText(/\d tok\/s/);
-    await expect(page.locator("#context")).toHaveText(/^\d+ \/ \d+$/);
-    await expect(page.locator("#pages")).toHaveText(/^\d+ \/ \d+$/);
+    await expect(page.locator("#context")).toHaveText(/^[\d,]+ \/ [\d,]+$/);
+    await expect(page.locator("#pages")).toHaveText(/^[\d,]+ \/ [\d,]+$/);
+    await expect(page.getByRole("meter", { name: "Context used" })).toHaveAttribute("aria-valuetext", /^\d+ of [\d,]+ tokens/);
     await expect(page.locator("#spoken")).toContainText("Paris");
     await expect(page.getByLabel("Message", { exact: true })).toBeFocused();
 
@@ -213,7 +233,7 @@ test.describe("with the model", () => {
     await expect(answers(page)).toContainText("Paris");
     await page.getByRole("button", { name: "New chat" }).click({ timeout: ANSWER_MS });
     await expect(answers(page)).toHaveCount(0);
-    await expect(page.getByRole("heading", { level: 2 })).toBeVisible();
+    await expect(page.getByRole("heading", { name: "A model that lives in your browser" })).toBeVisible();
   });
 
   test("Shift and Enter begin a new line, Escape and the button stop, and the next message works", async ({ page }) => {
