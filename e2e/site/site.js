@@ -24,12 +24,16 @@ window.tab = {
   /** Progress texts of all loads of this page. */
   progress: [],
 
+  /** What was done to this page's contexts; only Hearth's client reports it. */
+  events: [],
+
   /** Loads a model with an engine of its own, by the factory `make` of the client; the page keeps it as `window.engine`. */
-  async load({ url, id = "model", make = "CreateServiceWorkerMLCEngine", overrides, chatOpts }) {
+  async load({ url, id = "model", make = "CreateServiceWorkerMLCEngine", overrides, chatOpts, hearth }) {
     const record = { model: new URL(url, location.href).href, model_id: id, model_lib: "unused.wasm", overrides };
     const config = {
       appConfig: { model_list: [record] },
       initProgressCallback: (report) => tab.progress.push(report),
+      hearth: { onContextEvent: (event) => tab.events.push(event), ...hearth },
     };
     const startedMs = performance.now();
     window.engine = await client[make](id, config, chatOpts);

@@ -15,13 +15,68 @@ export interface LoadOptions {
   make?: string;
   overrides?: object;
   chatOpts?: object;
+  /** `hearth` of the engine's config. */
+  hearth?: object;
 }
 export interface Usage {
   prompt_tokens: number;
   completion_tokens: number;
   total_tokens: number;
   prompt_tokens_details?: { cached_tokens: number };
-  extra: Record<string, number>;
+  extra: Record<string, number> & { context?: ContextReport };
+}
+export interface ContextReport {
+  window: number;
+  used: number;
+  budget?: number;
+  policy?: string;
+  dropped_messages?: number;
+  dropped_tokens?: number;
+}
+/** What was done to a context; see the package's type of the same name. */
+export interface ContextEvent {
+  type: string;
+  [field: string]: unknown;
+}
+export interface ContextUsage {
+  used: number;
+  window: number;
+  budget: number;
+  reserved: number;
+  pagesHeld: number;
+  pagesShared: number;
+  cachedTokens: number;
+}
+export interface PoolReport {
+  blockSizeTokens: number;
+  pagesMax: number;
+  pages: { state: "free" | "cached" | "held"; tabs: string[] }[];
+}
+export interface TabReport {
+  id: string;
+  own: boolean;
+  state: string;
+  generating: boolean;
+  budget: number;
+  usage?: ContextUsage;
+  models: string[];
+}
+export interface DeviceUsage {
+  loads: number;
+  gpuMemoryBytes: number;
+}
+export interface PoolUsage {
+  pagesTotal: number;
+  pagesFree: number;
+  pagesCached: number;
+  pagesHeld: number;
+  running: number;
+  waiting: number;
+  device: DeviceUsage;
+}
+export interface Message {
+  role: string;
+  content: string;
 }
 export interface Answer {
   text: string;
@@ -47,6 +102,13 @@ export interface Chunk {
   choices: { delta: { content?: string; role?: string }; finish_reason: string | null }[];
   usage?: Usage;
 }
+export interface Piece {
+  text: string;
+  tokens: number;
+  start: number;
+  end: number;
+  headings: string[];
+}
 interface Engine {
   chat: { completions: { create(request: object): Promise<AsyncIterable<Chunk> & AsyncIterator<Chunk, any>> } };
   reload(id: string, chatOpts?: object, options?: object): Promise<void>;
@@ -57,6 +119,18 @@ interface Engine {
   runtimeStatsText(): Promise<string>;
   interruptGenerate(): void;
   close(): void;
+  contextUsage(): Promise<ContextUsage>;
+  measure(what: Message[] | string): Promise<number>;
+  tabs(): Promise<TabReport[]>;
+  pool(): Promise<PoolReport>;
+  poolUsage(): Promise<PoolUsage>;
+  fork(): Promise<Engine>;
+  append(messages: Message[]): Promise<{ tokens: number; cachedTokens: number }>;
+  documents: {
+    chunk(text: string, options: { maxTokens: number; overlapTokens?: number }): Promise<Piece[]>;
+    compress(text: string, options: { maxTokens: number; query?: string }): Promise<{ text: string; tokens: number; originalTokens: number }>;
+    ask(text: string, question: string, options?: object): Promise<{ answer: string; chunks: number; tokensRead: number; originalTokens: number; usage: { calls: number; cachedTokens: number } }>;
+  };
 }
 
 declare global {
@@ -68,6 +142,8 @@ declare global {
     stream(request: object): Promise<Streamed>;
     collect(chunks: AsyncIterable<Chunk>): Promise<Streamed>;
     failure(action: () => unknown): Promise<Failure>;
+    /** Context events of all engines of this page. */
+    events: ContextEvent[];
     post(kind: string, content: unknown, uuid?: string): Promise<{ kind: string; content: unknown }>;
   };
   // eslint-disable-next-line no-var
@@ -140,5 +216,9 @@ export const test = base.extend<{ site: Site }>({
     await server.stop();
   },
 });
+
+/** The pool and this page's part of it. */
+export const poolUsage = (page: Page): Promise<PoolUsage> => page.evaluate(() => tab.post("hearth.usage", {}).then(({ content }) => content as PoolUsage));
+export const contextEvents = (page: Page): Promise<ContextEvent[]> => page.evaluate(() => tab.events);
 
 export { expect };

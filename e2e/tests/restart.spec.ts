@@ -1,6 +1,7 @@
-// The browser stops service workers when it likes. Nothing that a page can notice may be lost but the reply under way.
+// The browser stops service workers when it likes. Between requests a page notices nothing; what happens to a reply under way is
+// survival.spec.ts.
 
-import { ask, type ClientName, expect, HELLO, stopWorker, stream, test, TINY } from "../support/site.ts";
+import { ask, askFailure, type ClientName, expect, HELLO, stopWorker, stream, test, TINY } from "../support/site.ts";
 
 for (const client of ["stock", "hearth"] as ClientName[]) {
   test(`after the worker was stopped, the next request of a ${client} page is answered as before`, async ({ site }) => {
@@ -31,6 +32,17 @@ test("the configuration and the model of each page outlive the worker", async ({
   expect(site.server.bytesOf(".gguf")).toBe(0);
 });
 
+test("a tab's budget and policy outlive the worker", async ({ site }) => {
+  const chatOpts = { context_window_size: 256, hearth: { tabBudgetTokens: 320, overflowPolicy: "error" } };
+  const page = await site.openWith("hearth", { url: TINY, chatOpts });
+  await ask(page, HELLO);
+  const before = await page.evaluate(() => engine.contextUsage());
+  await stopWorker(page);
+  const after = await page.evaluate(() => engine.contextUsage());
+  expect(after).toMatchObject({ budget: 320, window: 256, used: before.used });
+  expect((await askFailure(page, { messages: [{ role: "user", content: "many words ".repeat(200) }] })).name).toBe("ContextWindowSizeExceededError");
+});
+
 test("a worker that is stopped many times is as good as new", async ({ site }) => {
   const page = await site.openWith("stock", { url: TINY });
   const { text } = await ask(page, HELLO);
@@ -38,18 +50,4 @@ test("a worker that is stopped many times is as good as new", async ({ site }) =
     await stopWorker(page);
     expect((await ask(page, HELLO)).text).toBe(text);
   }
-});
-
-test("a reply that was under way ends with an error that says to ask again, and asking again works", async ({ site }) => {
-  const page = await site.openWith("hearth", { url: TINY });
-  const lost = page.evaluate(async (request) => {
-    const chunks = await engine.chat.completions.create({ ...request, stream: true });
-    await chunks.next();
-    (window as { begun?: boolean }).begun = true;
-    return tab.failure(() => tab.collect(chunks));
-  }, { ...HELLO, max_tokens: 480 });
-  await page.waitForFunction(() => (window as { begun?: boolean }).begun === true);
-  await stopWorker(page);
-  expect(await lost).toMatchObject({ isError: true, name: "WorkerLostError", details: { retryable: true } });
-  expect(await ask(page, HELLO)).toMatchObject({ finish: "length" });
 });
