@@ -337,7 +337,10 @@ impl Engine {
     }
 
     fn finish(&mut self, mut sequence: Sequence, reason: FinishReason, mut text: String, now_ms: f64) {
-        sequence.reply.finish(&mut text);
+        // A reply that fails may go on elsewhere: what is held back is not known to be all of it.
+        if !matches!(reason, FinishReason::Failed(_)) {
+            sequence.reply.finish(&mut text);
+        }
         let tokens = sequence.reply.take_unreported(&text);
         self.emit_delta(sequence.id, text, tokens);
         self.emit_end(&sequence, reason, now_ms);

@@ -157,22 +157,30 @@ fn what_was_told_is_not_told_again() {
     }
 }
 
+/// Wherever it is lost: also in the middle of a character, or of what may become a stop string.
 #[test]
-fn a_lost_device_loses_nothing_of_a_reply() {
-    let request = streamed(json!({}));
-    let broken = Setup { lost_after: Some(5), ..Setup::default() };
-    let mut left = None;
-    broken.run(async |model| {
-        let mut reply = model.start(&request, &a(), &TabOptions::default()).unwrap();
-        assert!(reply.collect().await.is_err());
-        left = Some(reply.snapshot());
-    });
-    Setup::default().run(async |model| {
-        let mut reply = model.resume(&request, left.unwrap(), &a(), &TabOptions::default()).unwrap();
-        let completion = reply.collect().await.unwrap();
-        assert_eq!(completion.id, "reply-1");
-        assert_eq!(completion.choices[0].message.content.as_deref(), Some(REPLY));
-    });
+fn a_lost_device_loses_nothing_of_a_reply_and_doubles_nothing() {
+    let request = streamed(json!({"stop": [" is cold", "Wärme!"]}));
+    for lost_after in 1..12 {
+        let broken = Setup { lost_after: Some(lost_after), ..Setup::default() };
+        let (mut before, mut left) = (String::new(), None);
+        broken.run(async |model| {
+            let mut reply = model.start(&request, &a(), &TabOptions::default()).unwrap();
+            while let Some(Ok(part)) = reply.next_chunk().await {
+                let delta = part.chunk.and_then(|chunk| chunk.choices.into_iter().next());
+                before.push_str(&delta.and_then(|choice| choice.delta.content).unwrap_or_default());
+            }
+            left = Some(reply.snapshot());
+        });
+        assert!(REPLY.starts_with(&before), "after {lost_after}: {before}");
+        Setup::default().run(async |model| {
+            let mut reply = model.resume(&request, left.unwrap(), &a(), &TabOptions::default()).unwrap();
+            assert_eq!(model.message(&a()), before);
+            let completion = reply.collect().await.unwrap();
+            assert_eq!(completion.id, "reply-1");
+            assert_eq!(completion.choices[0].message.content.as_deref(), Some(REPLY), "after {lost_after}");
+        });
+    }
 }
 
 #[test]
